@@ -1,0 +1,1 @@
+"""Temporal audio-language training."""

@@ -1,0 +1,1 @@
+"""Natural-language code search trained with soft data augmentation and momentum contrast (CoCoSoDa)."""

@@ -1,0 +1,1 @@
+"""Manifests, group splits, checks with quarantine, content digests."""

@@ -1,0 +1,1 @@
+"""Encoders for images, signals, text and audio."""

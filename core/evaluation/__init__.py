@@ -1,0 +1,1 @@
+"""Retrieval metrics, probes, bootstrap intervals, collapse diagnostics."""

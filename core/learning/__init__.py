@@ -1,0 +1,1 @@
+"""Lightning base module, callbacks, determinism and resume."""

@@ -1,0 +1,1 @@
+"""Contrastive objectives: pure functions, tensors in, tensor out."""

@@ -1,0 +1,1 @@
+"""MLflow runs, model cards, registry, promotion and serving guards."""

@@ -1,0 +1,1 @@
+"""Soft multi-label contrastive pretraining for Earth observation."""

@@ -1,0 +1,1 @@
+"""Medical systems: MRI, CT, ECG, and the alignment of X-ray, ECG and report."""

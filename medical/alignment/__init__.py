@@ -1,0 +1,1 @@
+"""X-ray, ECG and report in one embedding space."""

@@ -1,0 +1,1 @@
+"""Dataset reduction before contrastive pretraining on CT."""

@@ -1,0 +1,1 @@
+"""Prototype networks for multi-label ECG."""

@@ -1,0 +1,1 @@
+"""DVC stage scripts, one package a pipeline. Nothing imports this package."""

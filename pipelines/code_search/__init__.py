@@ -1,0 +1,1 @@
+"""Stages of the code search pipeline."""
