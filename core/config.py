@@ -39,7 +39,9 @@ def load_settings(path: str | os.PathLike[str], model: type[S]) -> S:
     try:
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path} is missing", remedy="run from the repository root, or pass --params") from None
+        raise ConfigError(
+            f"{path} is missing", remedy="run from the repository root, or pass --params"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML", seen=str(error)) from None
     return parse_settings(raw if raw is not None else {}, model, origin=str(path))

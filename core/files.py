@@ -96,7 +96,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except FileNotFoundError:
         raise DataError(f"{path} is missing", remedy="run the stage that writes it (dvc repro)") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON", seen=str(error), remedy="delete it and run dvc repro") from None
+        raise DataError(
+            f"{path} is not JSON", seen=str(error), remedy="delete it and run dvc repro"
+        ) from None
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

@@ -1,1 +1,3 @@
 """Contrastive objectives: pure functions, tensors in, tensor out."""
+
+from core.objectives.contrast import contrast as contrast

@@ -1,0 +1,228 @@
+"""Asking an index: a question in plain words, or a piece of code, answered with places in the repository."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from code_search.fuse import hybrid
+from code_search.index.encoder import Encoder, open_encoder
+from code_search.index.freshness import Freshness
+from code_search.index.location import find_index, is_index
+from code_search.index.ranking import Ranking, candidates, check_query, possible_mode
+from code_search.index.result import Result, Results, first_lines
+from code_search.index.snapshot import Snapshot
+from code_search.index.store import Store
+from code_search.lexical import WordIndex
+from core.errors import ConfigError, DataError
+
+MOST_RESULTS = 1000
+
+
+class Index:
+    """An opened index; it answers from the snapshot it was opened with, whatever is written meanwhile.
+
+    Args:
+        snapshot: what to search.
+        root: folder to compare results with; None where there is none, as on a server.
+        encoder: the encoder of the vectors; else it is loaded from where the index says, when one is first needed.
+
+    Raises:
+        DataError: ``encoder`` is not the one that made the vectors.
+    """
+
+    def __init__(self, snapshot: Snapshot, root: Path | None = None, encoder: Encoder | None = None) -> None:
+        self.snapshot, self.root = snapshot, root
+        self._words: WordIndex | None = None
+        self._vectors: np.ndarray | None = None
+        self._encoder = encoder
+        if encoder is not None:
+            self._same_model(encoder)
+
+    def __len__(self) -> int:
+        return len(self.snapshot)
+
+    @property
+    def words(self) -> WordIndex:
+        """BM25 over the functions."""
+        if self._words is None:
+            self._words = WordIndex(self.snapshot.words)
+        return self._words
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder the vectors were made with. Raises DataError where it is not there, or is another one now."""
+        model = self.snapshot.description.model
+        if self._encoder is None and model is not None:
+            encoder = open_encoder(model.reference)
+            self._same_model(encoder)
+            self._encoder = encoder
+        if self._encoder is None:
+            raise DataError("encoder", seen="an index without a model", remedy="kindred index PATH --model DIR")
+        return self._encoder
+
+    def search(
+        self,
+        query: str,
+        top: int = 10,
+        *,
+        lang: str | Sequence[str] | None = None,
+        path: str | None = None,
+        mode: str = "hybrid",
+    ) -> Results:
+        """The functions that answer ``query``, best first; of equal scores the first by path and line.
+
+        Args:
+            query: words or code, at most 2,000 characters.
+            top: how many at most, 1..1000.
+            lang: only these languages.
+            path: only below this folder or file, or matching this pattern (``src/**/*.py``), relative to the root.
+            mode: ``hybrid`` (both rankings, see `code_search.fuse`), ``dense`` or ``lexical``. Where no vector was
+                computed yet, hybrid ranks by words and says so in ``Results.note``.
+
+        Raises:
+            DataError: an empty or overlong query, an unknown language, no vectors where ``dense`` was asked for.
+            ConfigError: top, path or mode out of range.
+        """
+        if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or not 1 <= top <= MOST_RESULTS:
+            raise ConfigError("top", seen=top, expected=f"a whole number from 1 to {MOST_RESULTS}")
+        query = check_query(query)
+        ranking = self._rank(query, lang, path, mode)
+        found = (result for _, result in islice(self._places(ranking), int(top)))
+        return Results(found, query=query, mode=ranking.mode, note=ranking.note)
+
+    def explain(
+        self,
+        query: str,
+        rank: int = 1,
+        *,
+        lang: str | Sequence[str] | None = None,
+        path: str | None = None,
+        mode: str = "hybrid",
+    ) -> dict[str, Any]:
+        """Why the result at ``rank`` stands there: score and rank by vector and by words, and the words that matched.
+
+        Raises:
+            DataError: the search has fewer results than ``rank``; else as `search`.
+        """
+        if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= MOST_RESULTS:
+            raise ConfigError("rank", seen=rank, expected=f"a whole number from 1 to {MOST_RESULTS}")
+        query = check_query(query)
+        ranking = self._rank(query, lang, path, mode)
+        found = list(islice(self._places(ranking), rank))
+        if len(found) < rank:
+            raise DataError("rank", seen=rank, expected=f"at most {len(found)}, the number of results")
+        place, result = found[-1]
+        model, row = self.snapshot.description.model, int(ranking.rows[place])
+        dense = None
+        if ranking.dense is not None and result.score_dense is not None:
+            dense = {"score": result.score_dense, "rank": 1 + int((ranking.dense > ranking.dense[place]).sum())}
+        return {
+            "query": query,
+            "mode": ranking.mode,
+            "note": ranking.note,
+            "place": result.place,
+            "name": result.name,
+            "score": result.score,
+            "dense_weight": model.dense_weight if model and ranking.mode == "hybrid" else None,
+            "dense": dense,
+            "lexical": {
+                "score": result.score_lexical,
+                "rank": 1 + int((ranking.lexical > ranking.lexical[place]).sum()),
+                "words": self.words.contributions(query, row),
+            },
+            "candidates": len(ranking.rows),
+        }
+
+    def _rank(self, query: str, lang: str | Sequence[str] | None, path: str | None, mode: str) -> Ranking:
+        mode, note = possible_mode(self.snapshot, mode)
+        rows = candidates(self.snapshot, lang, path)
+        has_vector = self.snapshot.has_vector
+        if mode == "dense" and has_vector is not None:
+            rows = rows[has_vector[rows]]
+        lexical = self._pick(self.words.scores(query), rows)
+        if mode == "lexical" or has_vector is None or not len(rows):
+            return Ranking(rows, lexical, None, lexical, mode, note)
+        vector = np.asarray(self.encoder.encode_queries([query])[0], dtype=np.float32)
+        dense = self._pick(self._matrix() @ vector, rows)
+        model = self.snapshot.description.model
+        assert model is not None
+        score = hybrid(dense, lexical, model.dense_weight, has_vector[rows]) if mode == "hybrid" else dense
+        return Ranking(rows, score, dense, lexical, mode, note)
+
+    def _pick(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return values if len(rows) == len(values) else values[rows]
+
+    def _matrix(self) -> np.ndarray:
+        """The vectors in float32, as the processor multiplies them; on disk they take half of that."""
+        if self._vectors is None:
+            self._vectors = np.asarray(self.snapshot.vectors, dtype=np.float32)
+        return self._vectors
+
+    def _places(self, ranking: Ranking) -> Iterator[tuple[int, Result]]:
+        """(candidate, result) from the best on; functions whose file is gone are passed over."""
+        snapshot, fresh = self.snapshot, Freshness(self.root)
+        rank = 0
+        for place in ranking.best_first():
+            row = int(ranking.rows[place])
+            number, start, end, language = (int(value) for value in snapshot.rows[row])
+            source, record = snapshot.texts[row], snapshot.files[number]
+            now = fresh.place(record.path, record.blob, start, end, source)
+            if now is None:
+                continue
+            rank += 1
+            has_vector = ranking.dense is not None and bool(snapshot.has_vector[row])  # type: ignore[index]
+            yield place, Result(
+                rank=rank,
+                score=round(float(ranking.score[place]), 4),
+                score_dense=round(float(ranking.dense[place]), 4) if has_vector else None,  # type: ignore[index]
+                score_lexical=round(float(ranking.lexical[place]), 4),
+                path=record.path,
+                start_line=now.start,
+                end_line=now.end,
+                name=snapshot.names[row],
+                lang=snapshot.description.languages[language],
+                snippet=first_lines(source, above=max(0, start - (end - source.count("\n")))),
+                state=now.state,
+            )
+
+    def _same_model(self, encoder: Encoder) -> None:
+        model = self.snapshot.description.model
+        if model is None or (encoder.digest == model.digest and encoder.dim == model.dim):
+            return
+        raise DataError(
+            "the encoder is not the one that made this index",
+            seen=f"{encoder.digest[:12]} ({encoder.dim} numbers)",
+            expected=f"{model.digest[:12]} ({model.dim} numbers)",
+            remedy=f"kindred index {self.snapshot.root or 'PATH'} --model {model.reference or 'DIR'}, or --mode lexical",
+        )
+
+
+def open_index(
+    path: str | os.PathLike[str] = ".",
+    *,
+    index_dir: str | os.PathLike[str] | None = None,
+    encoder: Encoder | None = None,
+) -> Index:
+    """Open the index of a repository, of the repository around a folder, or an index folder itself.
+
+    Args:
+        path: a folder inside an indexed repository, an index folder, or a snapshot that was exported.
+        index_dir: the index folder, where it was chosen by hand.
+        encoder: see `Index`.
+
+    Raises:
+        DataError: there is no index, or it is damaged; names the command that mends it.
+    """
+    folder = Path(index_dir if index_dir is not None else path).expanduser()
+    if index_dir is None and not is_index(folder):
+        folder, _ = find_index(path)
+    snapshot = Store(folder).read()
+    root = Path(snapshot.root) if snapshot.root else None
+    return Index(snapshot, root, encoder)

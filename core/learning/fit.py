@@ -1,0 +1,267 @@
+"""Training: one call that is deterministic, survives kill -9, and scales by its arguments."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+
+from core.errors import ConfigError
+from core.learning.callbacks import Bar, Checkpoints, History, Record, Reseed, Validation
+from core.learning.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
+from core.learning.determinism import set_threads
+from core.learning.module import ContrastiveModule
+from core.learning.sampler import loader
+from core.locks import waiting_lock
+from core.stage import first_process
+
+PRECISIONS = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed", "16-mixed": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What ``fit`` returns: ``history`` (a record a window, see `History`), the step it resumed from (0: none),
+    training seconds over all attempts, and with ``keep_best`` the step of the weights and its metric."""
+
+    history: list[Record] = field(repr=False)
+    resumed_from_step: int
+    seconds: float
+    best_step: int | None = None
+    best_value: float | None = None
+
+
+def fit(
+    module: ContrastiveModule,
+    batches: Callable[[int], Any],
+    *,
+    steps: int,
+    seed: int = 0,
+    checkpoint_dir: str | Path | None = None,
+    fingerprint: str = "",
+    every_n_steps: int | None = None,
+    threads: int | None = None,
+    precision: str = "32",
+    accelerator: str = "cpu",
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: str = "auto",
+    workers: int = 0,
+    gradient_clip: float | None = None,
+    log_every: int | None = None,
+    logger: Callable[[Record], None] | None = None,
+    validate: Callable[[Any, int], Record] | None = None,
+    validate_every: int | None = None,
+    keep_best: str | None = None,
+    diagnostics: bool = True,
+    progress: bool = True,
+    title: str = "training",
+    helpers_stay: bool = False,
+) -> FitResult:
+    """Train ``module`` in place for ``steps`` steps; afterwards it is on the CPU and in eval mode.
+
+    With ``checkpoint_dir`` a run that was killed at any moment goes on from its newest whole checkpoint and ends
+    with the weights, bit for bit, of a run that was not killed (same machine, threads and processes). Checkpoints
+    lie in a sub-folder named by a digest of ``fingerprint``, the initial weights and the arguments that shape the
+    run, so those of other settings are never taken up; a lock makes a second process on the same folder wait. They
+    stay until ``clear_checkpoints(checkpoint_dir)``; a stage script's are cleared when the stage ends well.
+
+    Args:
+        module: a `ContrastiveModule`, built under a fixed seed.
+        batches: step (from 0) -> batch, a function of its argument: a `StepBatches`, or any function (then one
+            process only, unless it has ``shard(rank, world)``). Picklable where ``workers`` > 0 and processes are
+            spawned.
+        steps: optimizer steps, >= 1.
+        fingerprint: names what the arguments do not: params, data digest.
+        every_n_steps: between checkpoints; a tenth of ``steps`` by default.
+        threads: of torch; None leaves it.
+        precision: 32, 64, bf16-mixed or 16-mixed.
+        accelerator, devices, nodes, strategy: as in Lightning (cpu/gpu/auto; ddp, fsdp, ddp_spawn, auto).
+            ``batch_size`` of a `StepSampler` is over all processes. With several processes, those of rank > 0 end
+            inside ``fit`` (exit code 0), so that one process writes the results; ``helpers_stay`` keeps them, for
+            a stage that trains again.
+        workers: processes that make batches; the batches do not depend on it.
+        gradient_clip: norm at which gradients are cut.
+        log_every: steps averaged into a record of the history; steps / 50 by default.
+        logger: called with each new record.
+        validate, validate_every, keep_best: see `Validation`.
+        diagnostics: collapse diagnostics in each record, of what the module watches.
+
+    Raises:
+        ConfigError: arguments out of range.
+        KindredError: the loss became NaN or infinite.
+        CheckpointError: the newest whole checkpoint is not safe to read.
+    """
+    if steps < 1:
+        raise ConfigError("steps", seen=steps, expected="a number >= 1")
+    if precision not in PRECISIONS:
+        raise ConfigError("precision", seen=precision, expected=f"one of {list(PRECISIONS)}")
+    world = devices * nodes
+    if world > 1 and not hasattr(batches, "shard"):
+        raise ConfigError(
+            f"training on {world} processes", expected="batches with shard(), as StepBatches has"
+        )
+    set_threads(threads)
+    spawned = "spawn" in strategy or "fork" in strategy
+    history = History(log_every or max(1, steps // 50), diagnostics, logger)
+    callbacks: list[Any] = [Reseed(seed), history]
+    validation = None
+    if validate is not None:
+        validation = Validation(validate, validate_every or max(1, steps // 5), keep_best, history)
+        callbacks.append(validation)
+    if progress:
+        callbacks.append(Bar(title, history))
+    start_time = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        if checkpoint_dir is None and spawned:
+            checkpoint_dir = stack.enter_context(tempfile.TemporaryDirectory())
+        resume = None
+        if checkpoint_dir is not None:
+            key = _key(module, fingerprint, steps, seed, precision, world)
+            folder = Path(checkpoint_dir) / key
+            if first_process():
+                stack.enter_context(
+                    waiting_lock(folder.with_suffix(".lock"), what=f"the training in {folder}")
+                )
+                folder.mkdir(parents=True, exist_ok=True)
+                prune_checkpoints(folder)
+            resume = newest_checkpoint(folder)
+            callbacks.append(Checkpoints(folder, every_n_steps or max(1, steps // 10)))
+        start = int(resume.stem.removeprefix("step-")) if resume else 0
+        if start:
+            _say(f"{title}: goes on from step {start} of {steps}")
+        stack.enter_context(_quiet())
+        trainer = Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=strategy,
+            precision=PRECISIONS[precision],
+            max_steps=steps,
+            max_epochs=-1,
+            gradient_clip_val=gradient_clip,
+            callbacks=callbacks,
+            plugins=[SafeCheckpointIO()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+            deterministic=None if accelerator == "cpu" else "warn",
+            default_root_dir=str(checkpoint_dir or tempfile.gettempdir()),
+        )
+        source = _Source(batches, start, steps, seed, workers)
+        module.train()
+        trainer.fit(module, datamodule=source, ckpt_path=str(resume) if resume else None, weights_only=True)
+        if spawned:
+            state = load_checkpoint(newest_checkpoint(folder))["callbacks"]
+            for callback in (history, validation):
+                if callback is not None:
+                    callback.load_state_dict(state[callback.state_key])
+        if world > 1 and not spawned and not trainer.is_global_zero and not helpers_stay:
+            raise SystemExit(0)
+    if validation is not None:
+        validation.restore(module)
+    module.eval()
+    module.trainer = None
+    module.watched, module.latest = None, {}
+    best = validation if validation is not None and validation.best is not None else None
+    return FitResult(
+        history=history.records,
+        resumed_from_step=start,
+        seconds=round(max(history.seconds, 0.0) or time.perf_counter() - start_time, 3),
+        best_step=best.best_step if best else None,
+        best_value=best.best if best else None,
+    )
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints through `save_checkpoint` and `load_checkpoint`."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        save_checkpoint(path, checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict:
+        return load_checkpoint(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class _Source(LightningDataModule):
+    """Hands Lightning the loader of this process, starting at the step to resume from."""
+
+    def __init__(self, batches: Any, start: int, steps: int, seed: int, workers: int) -> None:
+        super().__init__()
+        self.batches, self.start, self.steps, self.seed, self.workers = batches, start, steps, seed, workers
+
+    def train_dataloader(self) -> _Resumed:
+        trainer: Any = self.trainer
+        rank, world = trainer.global_rank, trainer.world_size
+        batches = self.batches.shard(rank, world) if world > 1 else self.batches
+        source = loader(
+            batches, start=self.start, steps=self.steps, seed=self.seed, rank=rank, workers=self.workers
+        )
+        return _Resumed(source, self.steps)
+
+
+class _Resumed:
+    """A loader that says it keeps its place: it does, by construction."""
+
+    def __init__(self, source: Any, steps: int) -> None:
+        self.source, self.steps = source, steps
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.source)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        return None
+
+
+def _key(module: LightningModule, fingerprint: str, steps: int, seed: int, precision: str, world: int) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(repr((type(module).__qualname__, fingerprint, steps, seed, precision, world)).encode())
+    for name, value in module.state_dict().items():
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's notes on hardware, tips and worker counts say nothing that the caller asked for."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _say(message: str) -> None:
+    if first_process():
+        print(message, file=sys.stderr, flush=True)
