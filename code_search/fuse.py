@@ -1,7 +1,7 @@
-"""Two rankings into one: dense similarity and BM25, each brought to 0..1 within a query, added with one weight.
+"""Two rankings into one: similarity and BM25, each brought to 0..1 within a query, added with one weight.
 
-The weight of the dense part is the only number to choose, and it is chosen on validation queries; a weight that was swept
-on the queries it is then reported on says nothing.
+The weight of the dense part is the only number to choose, and it is chosen on validation queries; a weight
+that was swept on the queries it is then reported on says nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
 
 
 def unit_range(scores: np.ndarray) -> np.ndarray:
-    """Min-max of each row over its finite entries: 0 for the lowest score, 1 for the highest; float32, same shape.
+    """Min-max of each row: 0 for the lowest score, 1 for the highest; float32, same shape.
 
     A row whose scores are all equal says nothing and becomes 0.
 
@@ -55,7 +55,9 @@ def hybrid(
     if not 0 <= weight <= 1:
         raise ConfigError("dense weight", seen=weight, expected="a number from 0 to 1")
     if np.shape(dense) != np.shape(lexical):
-        raise DataError("dense and lexical scores", seen=(np.shape(dense), np.shape(lexical)), expected="one shape")
+        raise DataError(
+            "dense and lexical scores", seen=(np.shape(dense), np.shape(lexical)), expected="one shape"
+        )
     by_words = unit_range(lexical)
     if has_dense is None or has_dense.all():
         by_meaning = unit_range(dense)
@@ -69,12 +71,15 @@ def hybrid(
 
 
 def choose_weight(
-    dense: np.ndarray, lexical: np.ndarray, relevant: Sequence[int] | np.ndarray, weights: Sequence[float] = WEIGHTS
+    dense: np.ndarray,
+    lexical: np.ndarray,
+    relevant: Sequence[int] | np.ndarray,
+    weights: Sequence[float] = WEIGHTS,
 ) -> tuple[float, dict[float, float]]:
-    """The dense weight with the highest mean reciprocal rank on validation queries, and the MRR of every weight tried.
+    """The dense weight with the highest MRR on validation queries, and the MRR of every weight tried.
 
-    Of equal weights the one nearest `DENSE_WEIGHT` wins, so that a flat curve moves nothing. Ties in rank count as their
-    average.
+    Of equal weights the one nearest `DENSE_WEIGHT` wins, so that a flat curve moves nothing. Ties in rank
+    count as their average.
 
     Args:
         dense: (Q, C) similarities of validation queries.
@@ -91,10 +96,14 @@ def choose_weight(
     target = np.asarray(relevant, dtype=np.int64)
     if dense.shape != lexical.shape or dense.ndim != 2 or target.shape != dense.shape[:1]:
         raise DataError(
-            "validation scores", seen=(dense.shape, lexical.shape, target.shape), expected="(Q, C), (Q, C) and (Q,)"
+            "validation scores",
+            seen=(dense.shape, lexical.shape, target.shape),
+            expected="(Q, C), (Q, C) and (Q,)",
         )
     curve = {
-        float(weight): float(np.mean(1.0 / np.asarray(ranks(weight * dense + (1 - weight) * lexical, target))))
+        float(weight): float(
+            np.mean(1.0 / np.asarray(ranks(weight * dense + (1 - weight) * lexical, target)))
+        )
         for weight in weights
     }
     best = max(curve, key=lambda weight: (curve[weight], -abs(weight - DENSE_WEIGHT)))

@@ -1,15 +1,17 @@
 """Search by words: identifiers split into their parts, stop words left out, stems compared, scored by BM25.
 
-Code and English meet only after ``readHTTPResponse_2`` has become ``read http respons 2``: on six languages that split is
-the largest single gain a lexical ranking can have. Counts of words are kept apart from the scores, because a score
-depends on the whole collection while the counts of a function never change: an update counts only what is new.
+Code and English meet only after ``readHTTPResponse_2`` has become ``read http respons 2``: on six languages
+that split is the largest single gain a lexical ranking can have. Counts of words are kept apart from the
+scores, because a score
+depends on the whole collection while the counts of a function never change: an update counts only what is
+new.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +19,10 @@ import numpy as np
 
 K1 = 1.5
 B = 0.75
-STOP_WORDS = frozenset(
-    "a an and are as at be by for from if in into is it its of on or so that the then this to was were will with".split()
+_STOP_WORDS = (
+    "a an and are as at be by for from if in into is it its of on or so that the then this to was were"
 )
-WORDS_VERSION = 1
-"""Raised when `words` changes, so that counts made by an older rule are not mixed with new ones."""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 _RUNS = re.compile(r"\w+")
 _PIECES = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -50,8 +51,10 @@ def _stemmer():
 
 @functools.lru_cache(maxsize=1 << 18)
 def _stems(identifier: str) -> tuple[str, ...]:
-    """Stems of one identifier; identifiers repeat so often that remembering them makes counting ten times faster."""
-    return tuple(_stemmer().stemWords([part for part in split_identifier(identifier) if part not in STOP_WORDS]))
+    """Stems of one identifier; remembering them makes counting ten times faster, so often do they repeat."""
+    return tuple(
+        _stemmer().stemWords([part for part in split_identifier(identifier) if part not in STOP_WORDS])
+    )
 
 
 def words(text: str) -> list[str]:
@@ -71,8 +74,9 @@ def words(text: str) -> list[str]:
 class WordCounts:
     """How often each of V words occurs in each of ``size`` documents, word by word.
 
-    Word ``vocabulary[v]`` occurs ``counts[j]`` times in document ``documents[j]`` for ``indptr[v] <= j < indptr[v + 1]``,
-    documents ascending. ``indptr`` int64 (V + 1,), ``documents`` int32 (P,), ``counts`` uint16 (P,).
+    Word ``vocabulary[v]`` occurs ``counts[j]`` times in document ``documents[j]`` for ``indptr[v] <= j <
+    indptr[v + 1]``, documents ascending. ``indptr`` int64 (V + 1,), ``documents`` int32 (P,), ``counts``
+    uint16 (P,).
     """
 
     vocabulary: Sequence[str]
@@ -104,7 +108,7 @@ def count_words(texts: Iterable[str]) -> WordCounts:
 
 
 def combine(parts: Sequence[tuple[WordCounts, np.ndarray]], size: int) -> WordCounts:
-    """One collection out of several: document ``i`` of a part becomes ``places[i]``, or is dropped where that is -1.
+    """One collection out of several: document ``i`` of a part becomes ``places[i]``; -1 leaves it out.
 
     Args:
         parts: pairs of counts and their new places, int (documents of the part,).
@@ -129,7 +133,9 @@ def combine(parts: Sequence[tuple[WordCounts, np.ndarray]], size: int) -> WordCo
         counts.append(part.counts[kept])
     if not parts:
         return count_words([])
-    return _by_word(list(vocabulary), np.concatenate(terms), np.concatenate(documents), np.concatenate(counts), size)
+    return _by_word(
+        list(vocabulary), np.concatenate(terms), np.concatenate(documents), np.concatenate(counts), size
+    )
 
 
 def _by_word(
@@ -144,10 +150,11 @@ def _by_word(
 
 
 class WordIndex:
-    """BM25 over N documents: score = sum over query words of idf * tf / (tf + k1 (1 - b + b length / mean length)).
+    """BM25: the sum over a query's words of idf * tf / (tf + k1 (1 - b + b length / mean length)).
 
-    idf = ln(1 + (N - df + .5) / (df + .5)) (Robertson & Zaragoza 2009, the form bm25s calls "lucene"); k1 = 1.5,
-    b = .75. Every (word, document) pair is scored once, here; a query then adds up the postings of its own words only.
+    idf = ln(1 + (N - df + .5) / (df + .5)) (Robertson & Zaragoza 2009, the form bm25s calls "lucene"); k1 =
+    1.5, b = .75. Every (word, document) pair is scored once, here; a query then adds up the postings of its
+    own words only.
 
     >>> index = WordIndex(count_words(["def read_file(path)", "def writeFile(path)", "def close()"]))
     >>> [round(float(score), 2) for score in index.scores("reading files")]
@@ -198,7 +205,7 @@ class WordIndex:
 
     def contributions(self, query: str, document: int) -> dict[str, float]:
         """What each word of the query adds to the score of one document, largest first."""
-        found: Counter[str] = Counter()
+        found: dict[str, float] = defaultdict(float)
         for word in words(query):
             if (number := self.vocabulary.get(word)) is None:
                 continue
@@ -206,4 +213,7 @@ class WordIndex:
             place = start + int(np.searchsorted(self._documents[start:stop], document))
             if place < stop and self._documents[place] == document:
                 found[word] += float(self._data[place])
-        return {word: round(value, 3) for word, value in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
+        return {
+            word: round(value, 3)
+            for word, value in sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        }

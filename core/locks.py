@@ -1,4 +1,4 @@
-"""A lock that says whom it waits for: one writer at a time, also where an earlier process outlived its parent."""
+"""A lock that says whom it waits for: one writer at a time, even after a parent was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a stage script: parameters, environment, seeds, one writer at a time, errors as one line, cost recorded.
+"""Running a stage script: parameters, environment, seeds, a lock, errors as one line, cost recorded.
 
 A stage script is this:
 
@@ -24,6 +24,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import shutil
 import signal
 import sys
 import time
@@ -91,11 +92,12 @@ def run_stage(
 ) -> None:
     """Run ``main(settings, stage)`` as the script that was started, and exit with 2 on a user's mistake.
 
-    Reads ``--params FILE`` into ``settings``; its optional top-level fields ``seed`` (int, 0) and ``threads`` (int
-    or None) are applied: Python and numpy are seeded, and torch too where it is imported or ``needs_torch``. The
-    environment is made quiet and offline (values that are already set stay). A lock per stage makes a rerun wait
-    for a process that survived its killed parent, and the process asks to be hung up when its parent ends. On
-    success, seconds and peak MiB go to ``.kindred/stages/PIPELINE/STAGE.json`` (see ``stage_costs``).
+    Reads ``--params FILE`` into ``settings``; its optional top-level fields ``seed`` (int, 0) and
+    ``threads`` (int or None) are applied: Python and numpy are seeded, and torch too where it is imported
+    or ``needs_torch``. The environment is made quiet and offline (values that are already set stay). A
+    lock per stage makes a rerun wait for a process that survived its killed parent, and the process asks
+    to be hung up when its parent ends. On success, seconds and peak MiB go to
+    ``.kindred/stages/PIPELINE/STAGE.json`` (see ``stage_costs``).
 
     Args:
         main: does the work; gets the validated settings and a `Stage`.
@@ -119,6 +121,7 @@ def run_stage(
                 stack.enter_context(waiting_lock(lock, what=f"{pipeline}/{name}"))
             main(values, stage)
             if first_process():
+                shutil.rmtree(stage.checkpoints, ignore_errors=True)
                 cost = {"seconds": round(time.perf_counter() - start, 3), "peak_mib": peak_mib()}
                 write_json(STATE / "stages" / pipeline / f"{name}.json", cost)
     except KeyboardInterrupt:

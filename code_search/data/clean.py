@@ -10,7 +10,6 @@ from code_search.data.languages import LANGUAGES
 WORD = re.compile(r"[^\W_]+")
 _SPECIAL = re.compile(r"https?:|www\.|<img\b|</\w+|<\w+[^<>\n]*/?>")
 _DUNDER = re.compile(r"__\w+__")
-_SPACE = re.compile(r"\s+")
 MIN_LINES, MIN_WORDS, MAX_WORDS = 3, 3, 256
 REASONS = (
     "not a function",
@@ -29,8 +28,8 @@ REASONS = (
 def pair_problem(function: Function) -> str:
     """Why a function is no training or test pair; "" when it is one. The reasons are listed in ``REASONS``.
 
-    The rules are those of CodeSearchNet and its GraphCodeBERT cleaning; the last one is ours: the query must not
-    stand in its own candidate, whatever the spacing and case.
+    The rules are those of CodeSearchNet and of its cleaning for GraphCodeBERT; the last one is ours: the
+    query must not stand in its own candidate, whatever the spacing and case.
 
     >>> code = "def add(a, b):\\n    c = a + b\\n    return c"
     >>> pair_problem(Function("python", "m.py", 1, 4, "add", "add", code, "Sum of two numbers.", "", "m"))
@@ -46,7 +45,8 @@ def pair_problem(function: Function) -> str:
         return "test function"
     if _is_special(function):
         return "special method or constructor"
-    return documentation_problem(function.documentation) or leak_problem(function.documentation, function.code)
+    documentation = function.documentation
+    return documentation_problem(documentation) or leak_problem(documentation, function.code)
 
 
 def documentation_problem(documentation: str) -> str:
@@ -68,11 +68,10 @@ def documentation_problem(documentation: str) -> str:
 
 
 def leak_problem(documentation: str, code: str) -> str:
-    """``documentation occurs in the code`` where its text or its first line does, whatever the spacing and case."""
-    haystack = _SPACE.sub(" ", code).lower()
+    """``documentation occurs in the code`` where its text or first line does, spacing and case aside."""
+    haystack = "".join(code.split()).lower()
     for text in {documentation, documentation.partition("\n")[0]}:
-        needle = _SPACE.sub(" ", text).strip().lower()
-        if len(WORD.findall(needle)) >= MIN_WORDS and needle in haystack:
+        if len(WORD.findall(text)) >= MIN_WORDS and "".join(text.split()).lower() in haystack:
             return "documentation occurs in the code"
     return ""
 

@@ -1,4 +1,4 @@
-"""The corpus: train, validation and test pairs without duplicates across them, and what was dropped and why."""
+"""The corpus: train, validation and test pairs without duplicates across them, and what was dropped."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from core.data.splits import check_splits
-from core.errors import DataError
-
 from code_search.data.duplicates import exact_key, near_duplicates
 from code_search.data.functions import Function
 from code_search.data.reading import FileStatus, Pairs
+from core.data.splits import check_splits
+from core.errors import DataError
 
 EXACT = "same code as another function"
 NEAR = "near-duplicate of another function"
@@ -42,18 +41,19 @@ class Corpus:
 
 
 def assemble(*, train: Pairs, valid: Pairs, test: Pairs, near: float = 0.8) -> Corpus:
-    """Take duplicates out, test first, then valid, then train, so that nothing of a test function is learnt from.
+    """Take duplicates out, so that no test function is learnt from; test comes first, then valid, then train.
 
-    Within test only exact repeats go (whitespace aside), as in the published protocols. From valid and train go
-    near-duplicates (Jaccard >= ``near`` over 5-token shingles) of each other and of test, and pairs whose documentation of
-    six or more words is a test function's word for word.
+    Within test only exact repeats go (whitespace aside), as in the published protocols. From valid and
+    train go near-duplicates (Jaccard >= ``near`` over 5-token shingles) of each other and of test, and pairs
+    whose documentation of six or more words is a test function's word for word.
 
     Raises:
         DataError: a group has functions in two splits, or a split is left empty.
     """
     dropped = train.dropped + valid.dropped + test.dropped
     tests = _without_repeats(test.functions, dropped)
-    kept_valid, kept_train = _without_repeats(valid.functions, dropped), _without_repeats(train.functions, dropped)
+    kept_valid = _without_repeats(valid.functions, dropped)
+    kept_train = _without_repeats(train.functions, dropped)
     rest = _without_test(kept_valid + kept_train, tests, dropped)
     codes = [f.code for f in tests] + [f.code for f in rest]
     marked = near_duplicates(codes, near, keep=len(tests))[len(tests) :]
@@ -72,7 +72,7 @@ def assemble(*, train: Pairs, valid: Pairs, test: Pairs, near: float = 0.8) -> C
 
 
 def check_corpus(corpus: Corpus) -> None:
-    """Refuse a corpus with an empty split, a group in two splits, or a test function's code in train or valid.
+    """Refuse an empty split, a group in two splits, and a test function's code in train or valid.
 
     Raises:
         DataError: naming the split, the group or the function.
@@ -90,9 +90,9 @@ def check_corpus(corpus: Corpus) -> None:
     check_splits([group for group, _ in pairs], [name for _, name in pairs])
     keys = {exact_key(function.code): function.id for function in corpus.test}
     for function in corpus.train + corpus.valid:
-        if exact_key(function.code) in keys:
-            where = keys[exact_key(function.code)]
-            raise DataError(f"{function.id} is also a test function ({where})", remedy="drop it from one split")
+        where = keys.get(exact_key(function.code))
+        if where:
+            raise DataError(f"{function.id} is also a test function: {where}", remedy="drop one of them")
 
 
 def _without_repeats(functions: Iterable[Function], dropped: Counter[str]) -> list[Function]:

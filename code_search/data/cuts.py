@@ -44,7 +44,8 @@ class SourceText:
     def comment_above(self, start: int) -> tuple[int, int] | None:
         """The byte range of the comment that ends on the line before the unit at ``start``.
 
-        Line comments on consecutive lines count as one; lines with attributes (Rust, TypeScript) may stand between.
+        Line comments on consecutive lines count as one; lines with attributes (Rust, TypeScript) may stand
+        between.
         None where the unit does not begin its line.
         """
         line = self.data.rfind(b"\n", 0, start) + 1
@@ -79,13 +80,13 @@ class SourceText:
         return None if self.data[line:start].strip() else self.comments[at]
 
     def raw(self, start: int, end: int) -> str:
-        """The text as it stands, from the line's first column where nothing precedes ``start`` on its line."""
+        """The text as it stands, with the indentation before ``start``."""
         line = self.data.rfind(b"\n", 0, start) + 1
         return self._decode(start if self.data[line:start].strip() else line, end)
 
     def code(self, start: int, end: int) -> str:
-        """The text without comments and docstrings, line ends as ``\\n``, the first line's indentation taken away."""
-        parts = []
+        """The text without comments and docstrings; the first line's indentation is taken away everywhere."""
+        parts: list[bytes] = []
         at = start
         for index in range(bisect_left(self.cuts, (start, 0, b"")), len(self.cuts)):
             cut_start, cut_end, stand_in = self.cuts[index]

@@ -9,15 +9,17 @@ _LINE_SIGN = re.compile(r"^[ \t]*(?:///?!?|//!|#+|--|\*(?!/))[ \t]?")
 _BLOCK = re.compile(r"^/\*[*!]*|\*+/$")
 _TAG = re.compile(r"^[ \t]*(?:[@\\][a-zA-Z]+\b|:(?:param|returns?|raises?|type|rtype)\b)")
 _INLINE = re.compile(r"\{@(?:code|link|linkplain|literal|value)\s+([^}]*)\}")
-_SECTION = re.compile(r"^(?:args|arguments|parameters|params|returns?|yields?|raises|examples?|notes?|see also)\s*:?\s*$", re.I)
+_SECTION = re.compile(
+    r"^(?:args|arguments|parameters|params|returns?|yields?|raises|examples?|notes?|see also)\s*:?\s*$", re.I
+)
 _RULE = re.compile(r"^[\s=\-~*#_/+.]*$")
 
 
 def from_docstring(literal: str) -> str:
     """The first paragraph of a Python docstring, given the string literal with its quotes.
 
-    >>> from_docstring('\"\"\"Sort the rows.\\\\n\\\\n    In place.\\\\n    \"\"\"'.replace("\\\\\\\\n", chr(10)))
-    'Sort the rows.'
+    >>> from_docstring("'''Sort the rows\\nin place.\\n\\nDetails.'''")
+    'Sort the rows\\nin place.'
     """
     match = _QUOTES.match(literal)
     text = match.group(2) if match else literal

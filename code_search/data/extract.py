@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from code_search.data.functions import Function
-from code_search.data.languages import comments_query, get_language, parser, units_query
-from code_search.data.text import to_utf8
-from code_search.data.units import Docstring, find_units
 from code_search.data.cuts import SourceText
+from code_search.data.functions import Function
+from code_search.data.languages import comments_query, parse_alone, parser, units_query
+from code_search.data.text import to_utf8
+from code_search.data.units import find_units
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +102,14 @@ def strip_comments(code: str, language: str) -> str | None:
     """
     from tree_sitter import QueryCursor
 
-    before, after = get_language(language).wrap
-    data = f"{before}{code}{after}".encode()
-    root = parser(language).parse(data).root_node
+    root, data, start, end = parse_alone(code, language)
     if root.has_error:
         return None
     _, docstrings = find_units(QueryCursor(units_query(language)).matches(root), data)
-    text = SourceText(data, _comments(root, language, data), docstrings)
-    return text.code(len(before.encode()), len(data) - len(after.encode()))
+    return SourceText(data, _comments(root, language, data), docstrings).code(start, end)
 
 
-def _comments(root: object, language: str, data: bytes) -> list[tuple[int, int]]:
+def _comments(root: Node, language: str, data: bytes) -> list[tuple[int, int]]:
     """Byte ranges of the comments, without the line end that some grammars count in."""
     from tree_sitter import QueryCursor
 

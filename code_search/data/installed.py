@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import sysconfig
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
-from core.data.splits import group_split
-from core.errors import DataError
-
 from code_search.data.corpus import Corpus, assemble
 from code_search.data.reading import FileGroup, read_pairs
+from core.data.splits import group_split
+from core.errors import DataError
 
 STDLIB = "python-standard-library"
 _TEST_FOLDERS = {"test", "tests", "testing", "conftest.py"}
@@ -29,13 +29,14 @@ def installed_corpus(
     site: list[str] | None = None,
     stdlib: str | None = None,
 ) -> Corpus:
-    """Pairs of documentation and function: train and valid from what pip installed, test from the standard library.
+    """Pairs of documentation and function from this machine: nothing is downloaded and nothing shipped.
 
-    Distributions are split by `group_split` and read in the seeded order of their hash, so a cap takes
-    whole distributions first and the same ones on every machine with the same environment. Nothing is shipped.
+    Train and valid come from what pip installed, split by distribution with `group_split`; test is the
+    standard library. Distributions are read in the order of a hash of their name, so a cap takes the same
+    ones on every machine with the same environment.
 
     Args:
-        seed: of the split and of the order.
+        seed: of the split.
         valid_fraction: share of the distributions that is held out for validation.
         max_train, max_valid: caps on the pairs read (before duplicates go); None for all.
         workers: processes.
@@ -66,9 +67,9 @@ def installed_corpus(
 
 
 def distributions(site: list[str] | None = None) -> list[FileGroup]:
-    """The Python files of every installed distribution, its tests left out, in the order of a hash of the name."""
+    """The Python files of each installed distribution, tests left out, in the order of a hash of its name."""
     found: dict[str, FileGroup] = {}
-    for distribution in metadata.distributions(**({"path": site} if site else {})):
+    for distribution in metadata.distributions(path=site or sys.path):
         name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
         paths = sorted(path for path in _recorded(distribution) if not _is_test(path))
         if name and paths and name not in found:
@@ -85,7 +86,9 @@ def standard_library(root: str | None = None) -> FileGroup:
         if not {"site-packages", "dist-packages"} & set(path.parts)
     )
     if not paths:
-        raise DataError(f"no standard library in {folder}", remedy="pass stdlib=, the folder that holds os.py")
+        raise DataError(
+            f"no standard library in {folder}", remedy="pass stdlib=, the folder that holds os.py"
+        )
     return FileGroup(STDLIB, str(folder), paths)
 
 

@@ -1,29 +1,31 @@
-"""Many files to documented pairs in one pass over two or more processes, in an order that does not depend on them."""
+"""Many files to documented pairs in one pass, by several processes, in an order that they do not change."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from code_search.data.clean import pair_problem
 from code_search.data.extract import extract_functions
 from code_search.data.functions import Function, as_row
 from code_search.data.languages import language_of
+from code_search.data.repository import read_bytes
 from code_search.data.text import is_binary
 
-MAX_FILE_BYTES = 1_000_000
+MAX_FILE_KB = 1000
 _CHUNK_FILES = 48
-_TRIPLE_QUOTES = (b'"""', b"'''")
+_Chunk = list[tuple[str, str, str]]  # root, path, group
+_DOCSTRING = re.compile(rb":[ \t]*(?:#[^\n]*)?\r?\n\s*[rRuU]?[\"']")  # a quick look that saves parsing
 
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """What became of one file: ``ok``, ``partial`` (syntax errors) or ``skipped``, with the reason in words."""
+    """What became of a file: ``ok``, ``partial`` (syntax errors) or ``skipped``, with the reason in words."""
 
     path: str
     group: str
@@ -42,7 +44,7 @@ class FileGroup:
 
 @dataclass(slots=True)
 class Pairs:
-    """Functions that passed the pair filter, the status of every file, and how many functions each rule dropped."""
+    """Functions that passed the pair filter, each file's status, and how many functions each rule dropped."""
 
     functions: list[Function] = field(default_factory=list)
     files: list[FileStatus] = field(default_factory=list)
@@ -68,8 +70,8 @@ def read_pairs(
     return pairs
 
 
-def _chunks(groups: Iterable[FileGroup]) -> Iterator[list[tuple[str, str, str]]]:
-    chunk: list[tuple[str, str, str]] = []
+def _chunks(groups: Iterable[FileGroup]) -> Iterator[_Chunk]:
+    chunk: _Chunk = []
     for group in groups:
         for path in group.paths:
             chunk.append((group.root, path, group.group))
@@ -80,7 +82,7 @@ def _chunks(groups: Iterable[FileGroup]) -> Iterator[list[tuple[str, str, str]]]
         yield chunk
 
 
-def _ordered_map(chunks: list[list[tuple[str, str, str]]], workers: int | None) -> Iterator[tuple[Any, Any, Any]]:
+def _ordered_map(chunks: list[_Chunk], workers: int | None) -> Iterator[tuple[Any, Any, Any]]:
     workers = min(workers or len(os.sched_getaffinity(0)), len(chunks))
     if workers <= 1:
         yield from map(_read_chunk, chunks)
@@ -93,7 +95,7 @@ def _ordered_map(chunks: list[list[tuple[str, str, str]]], workers: int | None) 
 
 
 def _read_chunk(
-    chunk: list[tuple[str, str, str]],
+    chunk: _Chunk,
 ) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, str, str]], Counter[str]]:
     """In a worker: plain tuples come back, which cost less to send than objects."""
     functions: list[tuple[Any, ...]] = []
@@ -115,16 +117,12 @@ def _read_file(root: str, path: str, group: str) -> tuple[list[Function], str, s
     language = language_of(path)
     if language is None:
         return [], "skipped", "no language for this extension"
-    try:
-        with Path(root, path).open("rb") as stream:
-            source = stream.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        return [], "skipped", f"cannot be read: {error.strerror or type(error).__name__}"
-    if len(source) > MAX_FILE_BYTES:
-        return [], "skipped", f"over {MAX_FILE_BYTES // 1000:,} kB"
+    source = read_bytes(root, path, MAX_FILE_KB)
+    if isinstance(source, str):
+        return [], "skipped", source
     if is_binary(source):
         return [], "skipped", "binary"
-    if language == "python" and not any(quotes in source for quotes in _TRIPLE_QUOTES):
+    if language == "python" and not _DOCSTRING.search(source):
         return [], "ok", ""
     result = extract_functions(source, language, path, group, documented_only=True)
     return result.functions, result.status, result.reason

@@ -36,7 +36,8 @@ def evaluation_sample(
         seed: of the shuffle.
         hide_name: replace the function's own name by ``f`` everywhere in its code.
 
-    >>> f = Function("python", "a.py", 1, 2, "area", "area", "def area(r): return r", "Area of a circle.", "", "a")
+    >>> code, text = "def area(r): return r", "Area of a circle."
+    >>> f = Function("python", "a.py", 1, 2, "area", "area", code, text, "", "a")
     >>> sample = evaluation_sample([f], hide_name=True)
     >>> sample.queries, sample.functions[0].code
     (['Area of a circle.'], 'def f(r): return r')
@@ -49,7 +50,8 @@ def evaluation_sample(
             break
         taken.setdefault(_first_line(function).lower(), function)
     chosen = list(taken.values())
-    return Sample([_first_line(f) for f in chosen], [hide_own_name(f) for f in chosen] if hide_name else chosen)
+    queries = [_first_line(f) for f in chosen]
+    return Sample(queries, [hide_own_name(f) for f in chosen] if hide_name else chosen)
 
 
 def hide_own_name(function: Function) -> Function:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
-_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 
 
 def to_utf8(source: bytes) -> tuple[bytes, str]:
     """Return (the text as UTF-8 without a byte-order mark, the encoding that was read).
 
-    UTF-8 first; then what a byte-order mark or a coding line (first two lines) says; then Latin-1, which reads
-    everything. Line numbers stay as they are.
+    UTF-8 first; then what a byte-order mark or a coding line (first two lines) says; then Latin-1, which
+    reads everything. Line numbers stay as they are.
 
     >>> to_utf8("# café".encode("latin-1"))
     (b'# caf\\xc3\\xa9', 'latin-1')
@@ -43,15 +49,12 @@ def is_binary(source: bytes) -> bool:
 
 
 def _declared(source: bytes) -> str:
+    """The text encoding that a coding line names and Python knows, or Latin-1."""
     for line in source.split(b"\n", 2)[:2]:
         match = _CODING.match(line)
         if match:
             name = match.group(1).decode("ascii", "replace")
-            try:
-                "".encode(name)
-                if not isinstance(source.decode(name, errors="replace"), str):
-                    break
-            except (LookupError, UnicodeError, ValueError):
-                break
-            return name
+            with contextlib.suppress(LookupError, UnicodeError):
+                if isinstance(source.decode(name, errors="replace"), str):
+                    return name
     return "latin-1"

@@ -14,7 +14,7 @@ _PREFIX = re.compile(
 
 @dataclass(slots=True)
 class Unit:
-    """A function, a class or another scope, in bytes and 0-based rows; ``node_start`` leaves decorators out."""
+    """A function, a class or another scope; bytes and 0-based rows; ``node_start`` leaves decorators out."""
 
     kind: str
     start: int

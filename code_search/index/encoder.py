@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -13,77 +13,91 @@ from code_search.fuse import DENSE_WEIGHT
 from core.errors import DataError, KindredError
 
 REGISTRY = "models:/"
+REGISTERED = "models:/code_search@champion"
+"""The model that `kindred index` takes when none is named and one was registered."""
 
 
 class Encoder(Protocol):
-    """Texts to unit vectors of ``dim`` numbers; ``digest`` names the weights, so that vectors of two models never mix."""
+    """Texts to unit rows of ``dim`` numbers; vectors of another ``digest`` (of the weights) never mix."""
 
-    digest: str
-    dim: int
+    @property
+    def digest(self) -> str: ...
 
-    def encode_queries(self, queries: list[str]) -> np.ndarray: ...
+    @property
+    def dim(self) -> int: ...
 
-    def encode_functions(self, functions: list[str]) -> np.ndarray: ...
+    def encode_queries(self, queries: list[str], /) -> np.ndarray: ...
+
+    def encode_functions(self, functions: list[str], /) -> np.ndarray: ...
 
 
 def dense_weight(encoder: Encoder) -> float:
     """The fusion weight that was chosen with this encoder on its validation data, else the general one."""
     weight = getattr(encoder, "dense_weight", None)
-    return float(weight) if weight is not None else DENSE_WEIGHT
+    return DENSE_WEIGHT if weight is None else float(weight)
+
+
+def registered_model() -> str | None:
+    """`REGISTERED`, where there is a registry to look it up in; does not open it, so it costs nothing."""
+    from core.tracking.store import database_file, tracking_uri
+
+    file = database_file(tracking_uri())
+    return REGISTERED if file is None or file.is_file() else None
 
 
 def model_folder(reference: str | os.PathLike[str]) -> Path:
-    """The folder of an encoder: ``reference`` itself, or the files behind ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+    """The folder of an encoder: ``reference`` itself, or that of ``models:/NAME@ALIAS`` or ``/VERSION``.
 
     Raises:
-        DataError: there is no such folder or registered model, or it holds no encoder.
+        DataError: there is no such folder, or no encoder in it.  RegistryError: no such registered model.
     """
     name = os.fspath(reference)
-    folder = _from_registry(name) if name.startswith(REGISTRY) else Path(name).expanduser()
-    if not folder.is_dir():
-        raise DataError(f"model {name}", seen="no such folder", expected="a folder with model.safetensors, or models:/NAME@ALIAS")
-    for place in (folder, folder / "encoder", folder / "artifacts" / "encoder"):
+    if name.startswith(REGISTRY):
+        from core.tracking.catalog import local_model
+
+        model, _, version = name.removeprefix(REGISTRY).replace("@", "/").partition("/")
+        folder, _ = local_model(model, version or "champion")
+    else:
+        folder = Path(name).expanduser().absolute()
+    for place in (folder, *sorted(folder.glob("artifacts/*"))):
         if (place / "model.safetensors").is_file() and (place / "config.json").is_file():
             return place
     raise DataError(
-        f"model {name}", seen=f"no model.safetensors and config.json in {folder}", expected="the folder of an encoder"
+        f"model {name}",
+        seen="no such folder"
+        if not folder.is_dir()
+        else f"{folder} without model.safetensors and config.json",
+        expected="the folder of an encoder, or models:/NAME@ALIAS",
     )
 
 
-def _from_registry(uri: str) -> Path:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
+def keep_model(reference: str, folder: Path) -> str:
+    """A reference that is quick to follow: a folder's path, or a copy of the registered model in ``folder``.
 
-    try:
-        return Path(download_artifacts(artifact_uri=uri))
-    except (MlflowException, OSError) as error:
-        raise DataError(
-            f"model {uri}", seen=str(error).splitlines()[0], remedy="look at the names in `kindred models`"
-        ) from None
+    The copy spares a search the registry, which takes seconds to ask and may be out of reach.
+    """
+    source = model_folder(reference)
+    if not reference.startswith(REGISTRY):
+        return str(source)
+    from core.files import atomic_directory
 
-
-def open_encoder(reference: str | os.PathLike[str]) -> Encoder:
-    """Load the encoder behind ``reference``. Raises DataError where it is missing, CheckpointError where it is damaged."""
-    try:
-        folder = model_folder(reference)
-        from code_search.model import load_encoder
-    except KindredError as error:
-        raise DataError(f"{error}. To search without it: --mode lexical") from None
-    return load_encoder(folder)
+    with atomic_directory(folder / "encoder") as copy:
+        for path in sorted(source.iterdir()):
+            if path.is_file():
+                shutil.copyfile(path, copy / path.name)
+    return str(folder / "encoder")
 
 
-def encode_in_batches(encoder: Encoder, texts: Sequence[str], batch: int) -> np.ndarray:
-    """float16 unit vectors of ``texts`` in their order; batches hold texts of like length, which wastes no padding.
+def open_encoder(reference: str) -> Encoder:
+    """Load the encoder behind ``reference``.
 
     Raises:
-        DataError: the encoder returned NaN, infinity or another shape.
+        DataError: it is not there.  CheckpointError: its weights are damaged.
     """
-    vectors = np.zeros((len(texts), encoder.dim), dtype=np.float16)
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        found = np.asarray(encoder.encode_functions([texts[index] for index in chosen]))
-        if found.shape != (len(chosen), encoder.dim) or not np.isfinite(found).all():
-            raise DataError("vectors of the encoder", seen=found.shape, expected=f"finite, ({len(chosen)}, {encoder.dim})")
-        vectors[chosen] = found
-    return vectors
+    try:
+        folder = model_folder(reference)
+    except KindredError as error:
+        raise DataError(f"{error}. To search without it: --mode lexical") from None
+    from code_search.model import load_encoder
+
+    return load_encoder(folder)

@@ -1,12 +1,14 @@
-"""What became of a result since the index was made: the file may be gone, or changed, or changed elsewhere only."""
+"""What became of a result since the index was made: its file may be gone, or changed here or elsewhere."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from code_search.data.repository import blob_id, read_bytes
 from code_search.data.text import to_utf8
-from code_search.index.files import blob_id
+
+_LARGEST_KB = 100_000
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,8 @@ class Freshness:
 
     def _read(self, path: str, blob: str) -> tuple[str, str] | None:
         assert self.root is not None
-        file = self.root / path
-        try:
-            if file.is_symlink() or not file.is_file():
-                return None
-            content = file.read_bytes()
-        except OSError:
-            return None
+        content = read_bytes(self.root, path, _LARGEST_KB)
+        if isinstance(content, str):
+            return ("", "") if content.startswith("over ") else None
         found = blob_id(content)
         return found, "" if found == blob else to_utf8(content)[0].decode("utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""Where an index lives: one folder for each indexed root, in the user's cache, found again from any folder below it."""
+"""Where an index lives: one folder for each root, in the user's cache, found again from anywhere below."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def indexable_root(path: str | os.PathLike[str]) -> Path:
 def default_location(root: Path) -> Path:
     """The index folder of ``root``: ``$XDG_CACHE_HOME/kindred/index/NAME-HASH``, else below ``~/.cache``.
 
-    Where there is no home it is ``ROOT/.kindred/index``, so that an index is never lost in a folder nobody looks at.
-    The hash keeps two roots of one name apart.
+    Where there is no home it is ``ROOT/.kindred/index``, so that an index is never lost in a folder nobody
+    looks at. The hash keeps two roots of one name apart.
     """
-    cache = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME") and os.path.join(os.environ["HOME"], ".cache"))
-    if not cache or not os.path.isabs(cache):
+    cache = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("HOME") and f"{os.environ['HOME']}/.cache")
+    if not cache or not Path(cache).is_absolute():
         return root / ".kindred" / "index"
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in root.name) or "root"
@@ -70,7 +70,7 @@ def is_index(folder: Path) -> bool:
 
 
 def find_index(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """The index that covers ``path``, and the folder it was made of: ``path`` itself or the nearest folder above it.
+    """The index that covers ``path``, and the folder it was made of: ``path`` or the nearest one above it.
 
     Raises:
         DataError: no folder from ``path`` upwards was indexed; names the command that does it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,8 @@ class Index:
     Args:
         snapshot: what to search.
         root: folder to compare results with; None where there is none, as on a server.
-        encoder: the encoder of the vectors; else it is loaded from where the index says, when one is first needed.
+        encoder: the encoder of the vectors; else it is loaded from where the index says, when one is first
+        needed.
 
     Raises:
         DataError: ``encoder`` is not the one that made the vectors.
@@ -57,14 +57,18 @@ class Index:
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder the vectors were made with. Raises DataError where it is not there, or is another one now."""
+        """The encoder of the vectors. Raises DataError where it is not there, or is another one now."""
         model = self.snapshot.description.model
-        if self._encoder is None and model is not None:
+        if self._encoder is None and model is not None and model.reference:
             encoder = open_encoder(model.reference)
             self._same_model(encoder)
             self._encoder = encoder
         if self._encoder is None:
-            raise DataError("encoder", seen="an index without a model", remedy="kindred index PATH --model DIR")
+            raise DataError(
+                "encoder",
+                seen="an index made with an encoder at hand",
+                remedy="pass encoder= to open_index, or --mode lexical",
+            )
         return self._encoder
 
     def search(
@@ -82,12 +86,14 @@ class Index:
             query: words or code, at most 2,000 characters.
             top: how many at most, 1..1000.
             lang: only these languages.
-            path: only below this folder or file, or matching this pattern (``src/**/*.py``), relative to the root.
-            mode: ``hybrid`` (both rankings, see `code_search.fuse`), ``dense`` or ``lexical``. Where no vector was
-                computed yet, hybrid ranks by words and says so in ``Results.note``.
+            path: only below this folder or file, or matching this pattern (``src/**/*.py``), relative to
+            the root.
+            mode: ``hybrid`` (both rankings, see `code_search.fuse`), ``dense`` or ``lexical``. Where no
+                vector was computed yet, hybrid ranks by words and says so in ``Results.note``.
 
         Raises:
-            DataError: an empty or overlong query, an unknown language, no vectors where ``dense`` was asked for.
+            DataError: an empty or overlong query, an unknown language, no vectors where ``dense`` was asked
+            for.
             ConfigError: top, path or mode out of range.
         """
         if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or not 1 <= top <= MOST_RESULTS:
@@ -106,7 +112,7 @@ class Index:
         path: str | None = None,
         mode: str = "hybrid",
     ) -> dict[str, Any]:
-        """Why the result at ``rank`` stands there: score and rank by vector and by words, and the words that matched.
+        """Why the result at ``rank`` stands there: score and rank by vector and by words, and the words.
 
         Raises:
             DataError: the search has fewer results than ``rank``; else as `search`.
@@ -122,7 +128,10 @@ class Index:
         model, row = self.snapshot.description.model, int(ranking.rows[place])
         dense = None
         if ranking.dense is not None and result.score_dense is not None:
-            dense = {"score": result.score_dense, "rank": 1 + int((ranking.dense > ranking.dense[place]).sum())}
+            dense = {
+                "score": result.score_dense,
+                "rank": 1 + int((ranking.dense > ranking.dense[place]).sum()),
+            }
         return {
             "query": query,
             "mode": ranking.mode,
@@ -178,29 +187,33 @@ class Index:
                 continue
             rank += 1
             has_vector = ranking.dense is not None and bool(snapshot.has_vector[row])  # type: ignore[index]
-            yield place, Result(
-                rank=rank,
-                score=round(float(ranking.score[place]), 4),
-                score_dense=round(float(ranking.dense[place]), 4) if has_vector else None,  # type: ignore[index]
-                score_lexical=round(float(ranking.lexical[place]), 4),
-                path=record.path,
-                start_line=now.start,
-                end_line=now.end,
-                name=snapshot.names[row],
-                lang=snapshot.description.languages[language],
-                snippet=first_lines(source, above=max(0, start - (end - source.count("\n")))),
-                state=now.state,
+            yield (
+                place,
+                Result(
+                    rank=rank,
+                    score=round(float(ranking.score[place]), 4),
+                    score_dense=round(float(ranking.dense[place]), 4) if has_vector else None,  # type: ignore[index]
+                    score_lexical=round(float(ranking.lexical[place]), 4),
+                    path=record.path,
+                    start_line=now.start,
+                    end_line=now.end,
+                    name=snapshot.names[row],
+                    lang=snapshot.description.languages[language],
+                    snippet=first_lines(source, above=max(0, start - (end - source.count("\n")))),
+                    state=now.state,
+                ),
             )
 
     def _same_model(self, encoder: Encoder) -> None:
         model = self.snapshot.description.model
         if model is None or (encoder.digest == model.digest and encoder.dim == model.dim):
             return
+        command = f"kindred index {self.snapshot.root or 'PATH'} --model {model.reference or 'DIR'}"
         raise DataError(
             "the encoder is not the one that made this index",
             seen=f"{encoder.digest[:12]} ({encoder.dim} numbers)",
             expected=f"{model.digest[:12]} ({model.dim} numbers)",
-            remedy=f"kindred index {self.snapshot.root or 'PATH'} --model {model.reference or 'DIR'}, or --mode lexical",
+            remedy=f"{command}, or --mode lexical",
         )
 
 

@@ -19,8 +19,8 @@ LONGEST_QUERY = 2000
 class Ranking:
     """Scores of C candidates.
 
-    ``rows`` int (C,) ascending, row numbers of the snapshot; ``score`` float32 (C,) is what the order is by; ``dense``
-    float32 (C,) cosine or None; ``lexical`` float32 (C,) BM25.
+    ``rows`` int (C,) ascending, row numbers of the snapshot; ``score`` float32 (C,) is what the order is
+    by; ``dense`` float32 (C,) cosine or None; ``lexical`` float32 (C,) BM25.
     """
 
     rows: np.ndarray
@@ -31,7 +31,7 @@ class Ranking:
     note: str
 
     def best_first(self) -> Iterator[int]:
-        """Candidates in order of score, of equal scores the lower row first; in lexical mode only those that match.
+        """Candidates by score, of equal scores the lower row first; in lexical mode only those that match.
 
         Sorts ever larger heads, because nearly always the first few are all that is asked for.
         """
@@ -50,7 +50,7 @@ class Ranking:
 
 
 def check_query(query: str) -> str:
-    """The query without space around it. Raises DataError where it is no text, empty, or over 2,000 characters."""
+    """The query, stripped. Raises DataError where it is no text, empty, or over 2,000 characters."""
     if not isinstance(query, str):
         raise DataError("query", seen=query, expected="a text")
     if len(query) > LONGEST_QUERY:
@@ -72,7 +72,9 @@ def candidates(snapshot: Snapshot, lang: str | Sequence[str] | None, path: str |
         wanted = [lang] if isinstance(lang, str) else list(lang)
         known = snapshot.description.languages
         if unknown := [name for name in wanted if name not in known]:
-            raise DataError("language", seen=unknown[0], expected=f"one of {', '.join(known) or 'none indexed'}")
+            raise DataError(
+                "language", seen=unknown[0], expected=f"one of {', '.join(known) or 'none indexed'}"
+            )
         keep &= np.isin(snapshot.rows[:, 3], [known.index(name) for name in wanted])
     if path and path not in (".", "./"):
         matches = path_filter(path)
@@ -89,16 +91,26 @@ def path_filter(pattern: str) -> Callable[[str], bool]:
 
     >>> [path_filter("src")(path) for path in ("src/a.py", "lib/src.py")]
     [True, False]
-    >>> path_filter("*.go")("cmd/main.go")
-    True
+    >>> path_filter("*.go")("cmd/main.go"), path_filter("./main.go")("cmd/main.go")
+    (True, False)
     """
     from pathspec import PathSpec
 
-    if not isinstance(pattern, str) or PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
+    if (
+        not isinstance(pattern, str)
+        or PurePosixPath(pattern).is_absolute()
+        or ".." in PurePosixPath(pattern).parts
+    ):
         raise ConfigError("path", seen=pattern, expected="a folder, file or pattern below the indexed folder")
-    escaped = f"\\{pattern}" if pattern[0] in "!#" else pattern
+    escaped = (
+        f"\\{pattern}"
+        if pattern[0] in "!#"
+        else pattern.removeprefix(".")
+        if pattern[:2] == "./"
+        else pattern
+    )
     try:
-        return PathSpec.from_lines("gitignore", [escaped.removeprefix("./")]).match_file
+        return PathSpec.from_lines("gitignore", [escaped]).match_file
     except ValueError:
         raise ConfigError("path", seen=pattern, expected="a pattern written as in .gitignore") from None
 
@@ -112,7 +124,9 @@ def possible_mode(snapshot: Snapshot, mode: str) -> tuple[str, str]:
     if mode not in MODES:
         raise ConfigError("mode", seen=mode, expected=f"one of {', '.join(MODES)}")
     have, total, model = snapshot.vector_count, len(snapshot), snapshot.description.model
-    notes = [f"{snapshot.description.pending:,} files are not indexed yet"] * (snapshot.description.pending > 0)
+    notes = [f"{snapshot.description.pending:,} files are not indexed yet"] * (
+        snapshot.description.pending > 0
+    )
     if mode == "dense" and not have and total:
         raise DataError(
             "dense search",

@@ -26,8 +26,9 @@ class Result:
         name: qualified name.
         lang: language.
         snippet: its first lines.
-        state: ``current``; ``moved`` when the file changed and the lines were found again; ``changed`` when the file
-            changed and the lines are those of the index; ``unchecked`` when there is no repository to compare with.
+        state: ``current``; ``moved`` when the file changed and the lines were found again; ``changed`` when
+            the file changed and the lines are those of the index; ``unchecked`` when there is no repository
+            to compare with.
     """
 
     rank: int
@@ -50,11 +51,16 @@ class Result:
     def __str__(self) -> str:
         return f"{self.place}  {self.name}  {self.score:.3f}"
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
 
 class Results(list[Result]):
-    """A list of `Result`, best first; ``mode`` is the ranking that was used and ``note`` what to know about it."""
+    """A list of `Result`, best first; ``mode`` is the ranking used and ``note`` what to know about it."""
 
-    def __init__(self, results: Iterable[Result] = (), *, query: str = "", mode: str = "", note: str = "") -> None:
+    def __init__(
+        self, results: Iterable[Result] = (), *, query: str = "", mode: str = "", note: str = ""
+    ) -> None:
         super().__init__(results)
         self.query, self.mode, self.note = query, mode, note
 
@@ -66,7 +72,9 @@ class Results(list[Result]):
         """
         import pandas as pd
 
-        return pd.DataFrame([asdict(result) for result in self], columns=[field.name for field in fields(Result)])
+        return pd.DataFrame(
+            [asdict(result) for result in self], columns=[field.name for field in fields(Result)]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: the query, the mode, the note and the results."""

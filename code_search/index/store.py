@@ -1,7 +1,7 @@
 """The folder of an index: snapshots side by side, one file that says which is current, one lock for writers.
 
-A reader takes whatever is current when it opens and keeps it: publishing is the replacement of one small file, and the
-files of an older snapshot stay readable for as long as somebody has them open.
+A reader takes whatever is current when it opens and keeps it: publishing is the replacement of one small
+file, and the files of an older snapshot stay readable for as long as somebody has them open.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from code_search.index.location import CURRENT, MANIFEST
 from code_search.index.snapshot import Snapshot, read_snapshot, write_snapshot
@@ -56,8 +57,19 @@ class Store:
                 remedy="run `kindred index` on the repository again",
             ) from None
 
+    def has_content(self) -> bool:
+        """Whether anything was ever published here."""
+        return (self.folder / CURRENT).exists()
+
+    def options(self) -> dict[str, Any] | None:
+        """The options that the current snapshot was made with, None where there is none that can be read."""
+        try:
+            return self.read().description.options if self.has_content() else None
+        except DataError:
+            return None
+
     def publish(self, snapshot: Snapshot) -> Snapshot:
-        """Make ``snapshot`` the current one and return it as read back; the one before is kept, older ones go."""
+        """Make ``snapshot`` current and return it as read back; the one before is kept, older ones go."""
         previous, number = None, 0
         if (self.folder / CURRENT).is_file():
             try:
@@ -69,14 +81,18 @@ class Store:
             number = max(number, int(suffix)) if suffix.isdigit() else number
         name = f"snapshot-{number + 1:06d}"
         folder = write_snapshot(snapshot, self.folder / name)
-        write_json(self.folder / CURRENT, {"snapshot": name, "manifest_sha256": sha256_file(folder / MANIFEST)})
+        write_json(
+            self.folder / CURRENT, {"snapshot": name, "manifest_sha256": sha256_file(folder / MANIFEST)}
+        )
         self._remove_all_but({name, previous})
-        return read_snapshot(folder)
+        return read_snapshot(folder, verify=False)
 
     def _current(self) -> tuple[str, str]:
         path = self.folder / CURRENT
         if not path.is_file():
-            raise DataError(f"no index in {self.folder}", remedy="run `kindred index` on the repository first")
+            raise DataError(
+                f"no index in {self.folder}", remedy="run `kindred index` on the repository first"
+            )
         try:
             content = read_json(path)
             name, digest = content["snapshot"], content["manifest_sha256"]
@@ -100,7 +116,8 @@ class Store:
 def export_snapshot(source: Path, destination: Path) -> Path:
     """Copy the current snapshot of an index to ``destination``, a folder that any machine can open.
 
-    The copy answers from what it holds: it does not know where the repository was, so it does not look there for changes.
+    The copy answers from what it holds: it does not know where the repository was, so it does not look
+    there for changes.
 
     Raises:
         DataError: there is no index in ``source``, or it is damaged.

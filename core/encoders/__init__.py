@@ -19,12 +19,16 @@ _HOME = {
     "DenseNetEncoder": "image",
     "ImageEncoder": "image",
     "LogMel": "mel",
+    "PretrainedText": "text",
     "ProjectionHead": "heads",
     "ResNetEncoder": "image",
     "ResidualHead": "heads",
     "SignalResNet": "signal",
     "SignalTransformer": "signal",
+    "StaticText": "static_text",
+    "TextEncoder": "text",
     "Tokens": "vit",
+    "TransformerText": "text",
     "UNet": "unet",
     "ViTEncoder": "image",
     "VisionTransformer": "vit",
@@ -34,13 +38,14 @@ _HOME = {
     "fit_length": "mel",
     "image_encoder": "image",
     "load_state": "weights",
+    "masked_mean": "text",
     "random_mask": "vit",
-    "read_state": "weights",
+    "read_state": "weight_files",
     "recorded_attention": "transformer",
     "signal_resnet": "signal",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

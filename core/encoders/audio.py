@@ -1,4 +1,4 @@
-"""Audio encoders over log-mel spectrograms: CLAP's tower from transformers, and a small convolutional network."""
+"""Audio encoders over log-mel spectrograms: CLAP's tower from transformers, and a small CNN."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TINY_CLAP: dict[str, Any] = {
     "hidden_size": 16,
     "projection_dim": 12,
 }
-"""A tower of about 11 thousand parameters for tests and demos: 64 mels, up to 256 frames."""
+"""A tower of 5.4 thousand parameters for tests and demos: 64 mels, up to 256 frames."""
 
 
 class ClapAudio(LocalWeights, nn.Module):
@@ -40,9 +40,10 @@ class ClapAudio(LocalWeights, nn.Module):
     ``frames(x)``    (B, 1, frames, mels)         (B, steps, frame_dim), in order of time, before projection
     ===============  ===========================  ==========================================================
 
-    The input comes from ``core.encoders.mel.LogMel``. Fewer frames than ``max_frames`` are stretched to it; the mean
-    over ``frames`` is what the projection sees, so the embedding alone says little about order in time. A tower with
-    fusion gets the same spectrogram in all four slots and treats every clip as short: cut long files into windows.
+    The input comes from ``core.encoders.mel.LogMel``. Fewer frames than ``max_frames`` are stretched to it;
+    the mean over ``frames`` is what the projection sees, so the embedding alone says little about order in
+    time. A tower with fusion gets the same spectrogram in all four slots and treats every clip as short
+    (its fusion weights are kept but no gradient reaches them): cut long files into windows.
 
     Args:
         settings: fields of transformers' ``ClapAudioConfig``; None for :data:`TINY_CLAP`.
@@ -90,7 +91,7 @@ class ClapAudio(LocalWeights, nn.Module):
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike[str], *, check_finite: bool = False) -> ClapAudio:
-        """Load the audio tower of a CLAP model in transformers' layout from a local folder; never the network.
+        """Load the audio tower of a CLAP model in transformers' layout from a local folder, offline.
 
         Raises:
             CheckpointError: ``config.json`` or ``model.safetensors`` is missing, or weights do not match.
@@ -122,7 +123,7 @@ class ClapAudio(LocalWeights, nn.Module):
                 "spectrograms",
                 seen=tuple(x.shape),
                 expected=f"{self.mels} mels and at most {self.max_frames} frames",
-                remedy="use the front end that the weights were trained with, and cut long files into windows",
+                remedy="use the front end of the weights, and cut long files into windows",
             )
         longer = None
         if self.fusion:
@@ -151,8 +152,8 @@ class AudioCNN(LocalWeights, nn.Module):
     ``frames(x)``    (B, 1, frames, mels)     (B, steps, dim), in order of time; steps = frames // 2 ** depth
     ===============  =======================  =============================================================
 
-    Each mel band is normalised by BatchNorm; then one block a width: two 3 x 3 convolutions with BatchNorm and ReLU,
-    and an average pooling by 2 in both directions. Frequency is averaged at the end.
+    Each mel band is normalised by BatchNorm; then one block a width: two 3 x 3 convolutions with BatchNorm
+    and ReLU, and an average pooling by 2 in both directions. Frequency is averaged at the end.
 
     Args:
         mels: bands of the input, at least ``2 ** len(widths)``. widths: channels of the blocks.

@@ -18,12 +18,12 @@ def adapt_channels(
     *,
     copy: Mapping[int, int] | None = None,
 ) -> torch.Tensor:
-    """Rewrite a convolution's weight for ``channels`` inputs, keeping its response to an image of equal bands.
+    """Rewrite a convolution's weight for ``channels`` inputs, keeping its response where all bands are equal.
 
-    With ``C`` source and ``D`` target channels, band ``d`` of the result is ``C/D`` times the mean over the source
-    channels; bands listed in ``copy`` take their own source channel instead of the mean. The factor keeps the sum
-    over channels: where all bands of an image are equal, an inflated layer answers exactly as before, and so does
-    one with each source channel copied once.
+    With ``C`` source and ``D`` target channels, band ``d`` of the result is ``C/D`` times the mean over the
+    source channels; bands listed in ``copy`` take their own source channel instead of the mean. The factor
+    keeps the sum over channels: where all bands of an image are equal, an inflated layer answers exactly as
+    before, and so does one with each source channel copied once.
 
     Args:
         weight: (O, C, \\*kernel), one weight for each output and source channel.
@@ -79,8 +79,8 @@ def adapt_input(
     """A copy of ``state`` whose first-layer weight ``key`` reads ``channels`` bands.
 
     ``inflate`` spreads the mean over the bands, ``copy`` gives named bands their own source channel (see
-    :func:`adapt_channels`), ``random`` leaves the weight out so that the module keeps its own initial one. The
-    layer's bias, which knows no channels, is kept in every case.
+    :func:`adapt_channels`), ``random`` leaves the weight out so that the module keeps its own initial one.
+    The layer's bias, which knows no channels, is kept in every case.
 
     >>> state = {"conv.weight": torch.ones(1, 3, 1, 1), "conv.bias": torch.zeros(1)}
     >>> adapt_input(state, "conv.weight", 6, "inflate")["conv.weight"].shape

@@ -1,4 +1,4 @@
-"""Checks that every encoder makes on its input, so that a wrong tensor is named before a kernel fails on it."""
+"""Checks that every encoder makes on its input: a wrong tensor is named before a kernel fails on it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ def check_input(
     Args:
         x: the input of an encoder.
         what: its name in messages, as the user knows it ("images of ResNetEncoder").
-        layout: axis names, batch and channels first, for example ``"(B, C, H, W)"``; their number is the rank.
+        layout: axis names, batch and channels first, for example ``"(B, C, H, W)"``; their number is the
+            rank.
         channels: length expected of axis 1; None leaves it free.
         finite: also refuse NaN and infinity. Costs one pass over the data and, on a GPU, a synchronisation.
 
     Raises:
-        DataError: not floating point, wrong rank, wrong number of channels, an empty axis, or (``finite``) NaN.
+        DataError: not floating point, wrong rank, wrong number of channels, an empty axis, or (``finite``)
+            NaN.
 
     >>> check_input(torch.zeros(2, 3, 8), what="signals", layout="(B, C, T)", channels=12)
     Traceback (most recent call last):
     ...
-    core.errors.DataError: signals: saw (2, 3, 8), expected 12 channels on axis 1 of (B, C, T). Remedy: select \
-or reorder the channels, or build the encoder with channels=3
+    core.errors.DataError: signals: saw (2, 3, 8), expected 12 channels on axis 1 of (B, C, T). Remedy: \
+select or reorder the channels, or build the encoder with channels=3
     """
     shape = tuple(x.shape)
     if not x.is_floating_point():

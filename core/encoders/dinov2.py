@@ -34,7 +34,8 @@ def from_transformers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
 
     Query, key and value are stacked into one matrix; every other weight only changes its name.
 
-    >>> state = {f"encoder.layer.0.attention.attention.{p}.bias": torch.zeros(2) for p in ("query", "key", "value")}
+    >>> layer, parts = "encoder.layer.0.attention.attention", ("query", "key", "value")
+    >>> state = {f"{layer}.{part}.bias": torch.zeros(2) for part in parts}
     >>> {name: tuple(value.shape) for name, value in from_transformers(state).items()}
     {'blocks.0.attn.qkv.bias': (6,)}
     """

@@ -1,4 +1,4 @@
-"""Projection heads between an encoder and a contrastive objective: linear, MLP, residual; for vectors and maps."""
+"""Projection heads between an encoder and an objective: linear, MLP, residual; for vectors and maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LastNorm = Literal["none", "batch", "batch_plain", "layer"]
 
 
 class ProjectionHead(nn.Sequential):
-    """Linear layers with norm and ReLU between: (B, in_dim) -> (B, out_dim), or 1 x 1 convolutions over a map.
+    """Linear layers (over a map: 1 x 1 convolutions) with norm and ReLU between them.
 
     ==================  ============================  ============================
     ``spatial``         input                         output
@@ -26,14 +26,14 @@ class ProjectionHead(nn.Sequential):
 
     Settings of published heads: SimCLR ``hidden=[2048]``; MoCo v3's projector ``hidden=[4096, 4096],
     norm="batch", last_norm="batch_plain", bias=False`` and predictor ``hidden=[4096]`` of the same kind; SwAV
-    ``hidden=[2048], norm="batch"``; MoRE ``hidden=[768], norm="batch", last_norm="batch", bias=False``; the global
-    head of Chaitanya et al. ``hidden=[1024], bias=False`` and their local head ``hidden=[width], norm="batch",
-    bias=False, spatial=2``.
+    ``hidden=[2048], norm="batch"``; MoRE ``hidden=[768], norm="batch", last_norm="batch", bias=False``; the
+    global head of Chaitanya et al. ``hidden=[1024], bias=False`` and their local head ``hidden=[width],
+    norm="batch", bias=False, spatial=2``.
 
     Args:
         in_dim, out_dim: widths. hidden: widths between; empty for one linear layer.
-        norm: after each hidden layer, before its ReLU. last_norm: after the last layer; ``batch_plain`` has no
-            learned scale and shift.
+        norm: after each hidden layer, before its ReLU.
+        last_norm: after the last layer; ``batch_plain`` has no learned scale and shift.
         bias: of the linear layers. spatial: axes behind the channels.
 
     Attributes:
@@ -45,7 +45,8 @@ class ProjectionHead(nn.Sequential):
     BatchNorm needs more than one value a channel in training: a batch of one vector is refused there with a
     DataError.
 
-    >>> ProjectionHead(8, 4, hidden=[16], norm="batch", last_norm="batch_plain", bias=False)(torch.randn(3, 8)).shape
+    >>> head = ProjectionHead(8, 4, hidden=[16], norm="batch", last_norm="batch_plain", bias=False)
+    >>> head(torch.randn(3, 8)).shape
     torch.Size([3, 4])
     >>> ProjectionHead(8, 4, spatial=2)(torch.randn(3, 8, 5, 5)).shape
     torch.Size([3, 4, 5, 5])

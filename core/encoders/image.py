@@ -26,8 +26,8 @@ class ImageEncoder(LocalWeights, nn.Module):
     =================  ==============================  ================================================
 
     Sides that ``stride`` does not divide are rounded up (ResNet) or down (DenseNet); a ViT takes its
-    ``image_size`` only. ``load_weights`` reads keys as MONAI names them; those of :class:`ResNetEncoder` in two
-    dimensions are torchvision's too.
+    ``image_size`` only. ``load_weights`` reads keys as MONAI names them; those of :class:`ResNetEncoder` in
+    two dimensions are torchvision's too.
 
     Attributes:
         dim: width of the embedding. channels, dimensions: of the input. stride: input pixels a feature.
@@ -63,7 +63,7 @@ class ImageEncoder(LocalWeights, nn.Module):
 
 
 class ResNetEncoder(ImageEncoder):
-    """ResNet (He et al. 2016): stem of a 7-wide convolution with stride 2 and a max pooling, four stages, stride 32.
+    """ResNet (He et al. 2016): a 7-wide convolution and a max pooling, then four stages; stride 32.
 
     Args:
         channels: input channels. dimensions: 2 or 3.
@@ -123,7 +123,7 @@ class ResNetEncoder(ImageEncoder):
 
 
 class DenseNetEncoder(ImageEncoder):
-    """DenseNet (Huang et al. 2017): stem of stride 4, dense blocks with transitions between, stride 32 for four.
+    """DenseNet (Huang et al. 2017): stem of stride 4, dense blocks with transitions between.
 
     Args:
         channels: input channels. dimensions: 2 or 3.

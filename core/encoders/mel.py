@@ -19,19 +19,21 @@ class LogMel(nn.Module):
     """Waveform to log-mel spectrogram in decibels: (B, T) -> (B, 1, frames, mels), frames = T // hop + 1.
 
     Hann window of ``window`` samples, centred with reflection, squared magnitude, triangular filters,
-    ``10 * log10(max(power, 1e-10))``: from -100 dB (silence) upwards. The transform runs in float64 (a quiet band
-    beside a loud one would drown in float32 rounding) and the result is float32. No parameter, no random draw.
+    ``10 * log10(max(power, 1e-10))``: from -100 dB (silence) upwards. The transform runs in float64 (a
+    quiet band beside a loud one would drown in float32 rounding) and the result is float32. No parameter,
+    no random draw.
 
     Args:
         sample_rate: of the waveform, in Hz. mels: number of filters.
         window, hop: in samples. low, high: band limits in Hz, high at most half the rate.
-        filters: ``slaney`` (mel scale and area norm of Slaney's toolbox; what CLAP checkpoints without fusion expect)
-            or ``htk`` (HTK scale, no norm; CLAP checkpoints with fusion). They differ by up to 39 dB: take the one
-            that the weights were trained with.
+        filters: ``slaney`` (mel scale and area norm of Slaney's toolbox; what CLAP checkpoints without
+            fusion expect) or ``htk`` (HTK scale, no norm; CLAP checkpoints with fusion). They differ by up
+            to 39 dB: take the one that the weights were trained with.
         check_finite: refuse NaN and infinity in the waveform.
 
     Raises:
-        ConfigError: band limits or sizes that make no sense. DataError: not (B, T), integer samples, or too short.
+        ConfigError: band limits or sizes that make no sense. DataError: not (B, T), integer samples, or too
+            short.
 
     >>> mel = LogMel(sample_rate=8000, mels=16, window=256, hop=64, low=50, high=3800)
     >>> mel(torch.zeros(2, 8000)).shape, float(mel(torch.zeros(1, 8000)).max())
@@ -102,8 +104,8 @@ class LogMel(nn.Module):
 def fit_length(waveform: torch.Tensor, samples: int, padding: Padding = "repeatpad") -> torch.Tensor:
     """Bring (..., T) to (..., ``samples``): a longer clip keeps its start, a shorter one is filled.
 
-    ``repeatpad`` repeats it as often as it fits and fills with zeros (CLAP's way), ``repeat`` repeats and cuts,
-    ``pad`` only fills with zeros. Cut long files into windows first; this function is for clips.
+    ``repeatpad`` repeats it as often as it fits and fills with zeros (CLAP's way), ``repeat`` repeats and
+    cuts, ``pad`` only fills with zeros. Cut long files into windows first; this function is for clips.
 
     >>> fit_length(torch.tensor([1.0, 2.0]), 5).tolist()
     [1.0, 2.0, 1.0, 2.0, 0.0]

@@ -62,7 +62,7 @@ class ResidualBlock(nn.Module):
 
 
 class SignalResNet(LocalWeights, nn.Module):
-    """Residual network over multi-channel signals (He et al. 2016; xresnet form: He et al. 2019, "bag of tricks").
+    """Residual network over multi-channel signals (He et al. 2016; xresnet form: He et al. 2019).
 
     ================  =======================  ====================================================
     call              input                    output
@@ -71,13 +71,15 @@ class SignalResNet(LocalWeights, nn.Module):
     ``features(x)``   (B, channels, T)         (B, width, t); t = T / 32 rounded up: 1000 -> 32
     ================  =======================  ====================================================
 
-    The stem (7 wide, stride 2, then a max pooling) and four stages of stride 1, 2, 2, 2 have the time arithmetic of
-    the 2D networks that read an ECG as a one-channel image with a first kernel over all leads: there the height is 1
-    after the first layer, so ``features(x).unsqueeze(2)`` is the (B, width, 1, t) map of that form.
+    The stem (7 wide, stride 2, then a max pooling) and four stages of stride 1, 2, 2, 2 have the time
+    arithmetic of the 2D networks that read an ECG as a one-channel image with a first kernel over all
+    leads: there the height is 1 after the first layer, so ``features(x).unsqueeze(2)`` is the (B, width, 1,
+    t) map of that form.
 
     Args:
         channels: signal channels (leads). blocks, widths: of the four stages.
-        kernel: odd width of the residual convolutions. bottleneck: three-layer blocks, four times wider outside.
+        kernel: odd width of the residual convolutions.
+        bottleneck: three-layer blocks, four times wider outside.
         xresnet: three 5-wide convolutions as stem, averaging shortcuts, zero-initialised last norms.
         pool: ``mean``, or ``mean_max`` for both side by side (dim = 2 * width).
         check_finite: refuse NaN and infinity in the input.
@@ -162,9 +164,9 @@ class SignalResNet(LocalWeights, nn.Module):
 class SignalTransformer(LocalWeights, nn.Module):
     """Transformer over multi-channel signals of one length: the ECG branch of MoRE (Thapa et al. 2024).
 
-    Two convolutions make the tokens: ``patch`` samples wide and as far apart, then ``window`` such patches wide and
-    one patch apart. Token i sees samples ``patch * i`` to ``patch * (i + window) - 1`` of all channels together.
-    With samples = 1000, patch = window = 5 there are n = 196 tokens.
+    Two convolutions make the tokens: ``patch`` samples wide and as far apart, then ``window`` such patches
+    wide and one patch apart. Token i sees samples ``patch * i`` to ``patch * (i + window) - 1`` of all
+    channels together. With samples = 1000, patch = window = 5 there are n = 196 tokens.
 
     ================  =========================  ====================================================
     call              input                      output
@@ -176,8 +178,8 @@ class SignalTransformer(LocalWeights, nn.Module):
 
     Args:
         stem: channels between the two convolutions. dim, depth, heads, mlp_ratio: of the transformer.
-        attention_drop: rate of attention entries dropped in training, one for all blocks or one a block; change it
-            later with ``blocks.set_drop(drop_schedule(0.2, 0.0, depth))``.
+        attention_drop: rate of attention entries dropped in training, one for all blocks or one a block;
+            change it later with ``blocks.set_drop(drop_schedule(0.2, 0.0, depth))``.
         check_finite: refuse NaN and infinity in the input.
 
     Attributes:

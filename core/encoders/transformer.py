@@ -1,8 +1,9 @@
-"""The pre-norm transformer block shared by the image and signal encoders, with attention dropping and recording."""
+"""The pre-norm transformer block of the image and signal encoders, with attention dropping and recording."""
 
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -22,9 +23,9 @@ def kept_keys(
 ) -> torch.Tensor:
     """Draw which attention entries stay: True with probability ``1 - rate``, never a whole row of False.
 
-    A row (the keys of one query) that would lose every key keeps all of them, so its softmax stays defined in every
-    precision. Without rescaling, as in DropKey (Li et al. 2023), where logits of dropped keys are masked before the
-    softmax.
+    A row (the keys of one query) that would lose every key keeps all of them, so its softmax stays defined
+    in every precision. Without rescaling, as in DropKey (Li et al. 2023), where logits of dropped keys are
+    masked before the softmax.
 
     Args:
         shape: (..., keys); usually (B, heads, queries, keys).
@@ -58,7 +59,8 @@ class Attention(nn.Module):
 
     Attributes:
         drop: rate of attention entries dropped in training, see :func:`kept_keys`.
-        recorded: the attention (B, heads, N, N) of the last call while :func:`recorded_attention` is open, else None.
+        recorded: the attention (B, heads, N, N) of the last call while :func:`recorded_attention` is open,
+            else None.
     """
 
     def __init__(self, dim: int, heads: int, *, qkv_bias: bool = True, drop: float = 0.0) -> None:
@@ -82,7 +84,8 @@ class Attention(nn.Module):
         if self.training and self.drop > 0:
             keep = kept_keys((batch, self.heads, tokens, tokens), self.drop, device=x.device)
         if self.record:  # the fused kernel never holds the attention, and explanations need its gradient too
-            logits = (query @ key.transpose(-2, -1)).float() * (dim // self.heads) ** -0.5
+            exact = torch.promote_types(x.dtype, torch.float32)
+            logits = (query @ key.transpose(-2, -1)).to(exact) * (dim // self.heads) ** -0.5
             if keep is not None:
                 logits = logits.masked_fill(~keep, float("-inf"))
             self.recorded = logits.softmax(dim=-1)
@@ -147,8 +150,9 @@ class Blocks(nn.ModuleList):
     """A stack of blocks: (B, N, dim) -> (B, N, dim).
 
     Attributes:
-        checkpointing: recompute each block in the backward pass, which holds one block's activations in memory
-            instead of all of them, for one more forward pass of time. Results and random draws stay the same.
+        checkpointing: recompute each block in the backward pass, which holds one block's activations in
+            memory instead of all of them, for one more forward pass of time. Results and random draws stay
+            the same.
     """
 
     def __init__(
@@ -180,9 +184,7 @@ class Blocks(nn.ModuleList):
             yield x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for x in self.each(x):  # noqa: B020 - the last one is wanted
-            pass
-        return x
+        return deque(self.each(x), maxlen=1).pop()
 
     def set_drop(self, rates: Sequence[float]) -> None:
         """Set the attention drop of every block, for example to ``drop_schedule(0.2, 0.0, depth)``."""
@@ -203,10 +205,11 @@ def init_transformer(module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def recorded_attention(module: nn.Module) -> Iterator[list[Attention]]:
-    """Keep the attention of every block while open; after a forward pass read ``[a.recorded for a in layers]``.
+    """Keep the attention of every block while open: after a forward pass, ``layer.recorded`` of each.
 
-    The recorded tensors are part of the graph, so that ``torch.autograd.grad(score, recorded)`` gives the gradients
-    that relevance methods (Chefer et al. 2021) need. Use eval mode, or dropped keys show in the maps.
+    The recorded tensors are part of the graph, so that ``torch.autograd.grad(score, recorded)`` gives the
+    gradients that relevance methods (Chefer et al. 2021) need. Use eval mode, or dropped keys show in the
+    maps.
 
     >>> stack = Blocks(2, 8, 2).eval()
     >>> with recorded_attention(stack) as layers:

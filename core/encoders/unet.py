@@ -1,4 +1,4 @@
-"""A 2D U-Net with named levels and blocks, so that its encoder and decoder can be pretrained one after the other."""
+"""A 2D U-Net with named levels and blocks, whose encoder and decoder can be pretrained one by one."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ class UNetEncoder(LocalWeights, nn.Module):
 
 
 class UNetDecoder(nn.Module):
-    """The expanding path: ``block1`` (coarsest) to ``blockN``; block l puts out the width of the level it joins.
+    """The expanding path: ``block1`` (coarsest) to ``blockN``, each as wide as the level it joins.
 
-    ``forward(maps, blocks)`` runs the first ``blocks`` blocks (all by default) on what ``UNetEncoder.levels`` gives:
-    (B, width, H, W) after all of them, sides halved for each block left out. The last block has one 3 x 3
-    convolution, the others two.
+    ``forward(maps, blocks)`` runs the first ``blocks`` blocks (all by default) on what ``UNetEncoder.levels``
+    gives: (B, width, H, W) after all of them, sides halved for each block left out. The last block has one
+    3 x 3 convolution, the others two.
     """
 
     def __init__(self, widths: Sequence[int] = (16, 32, 64, 128, 128, 128)) -> None:
@@ -135,7 +135,7 @@ class UNetDecoder(nn.Module):
 
 
 class UNet(LocalWeights, nn.Module):
-    """Segmentation U-Net of Chaitanya et al. (NeurIPS 2020): ``encoder.level{1..}``, ``decoder.block{1..}``, ``last``.
+    """Segmentation U-Net of Chaitanya et al. (NeurIPS 2020): ``encoder``, ``decoder``, ``last``.
 
     ========================  =======================  =============================================
     call                      input                    output

@@ -1,4 +1,4 @@
-"""Vision transformer in the form of DINOv2: LayerScale, interpolated positions, masking, intermediate layers."""
+"""Vision transformer in the form of DINOv2: LayerScale, resampled positions, masking, intermediate layers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tokens(NamedTuple):
 
 
 class VisionTransformer(LocalWeights, nn.Module):
-    """Plain ViT whose weights are named and computed as in DINOv2 (Oquab et al. 2023), for any number of bands.
+    """Plain ViT whose weights are named and computed as in DINOv2 (Oquab et al. 2023), for any bands.
 
     With P = patch and (h, w) = (H // P, W // P):
 
@@ -39,10 +39,10 @@ class VisionTransformer(LocalWeights, nn.Module):
     ``intermediate(x, n)`` (B, channels, H, W)      a list of n ``Tokens``, first block first
     =====================  =======================  ==============================================
 
-    H and W are multiples of P and may differ from ``image_size``: position embeddings are then resampled (bicubic,
-    with DINOv2's offset of 0.1). ``mask`` (B, h * w) is True where a patch is hidden. Mode ``"token"`` puts the
-    learned mask token there; mode ``"drop"`` removes the patches, which saves their time and memory, and needs the
-    same number hidden in every row (:func:`random_mask`).
+    H and W are multiples of P and may differ from ``image_size``: position embeddings are then resampled
+    (bicubic, with DINOv2's offset of 0.1). ``mask`` (B, h * w) is True where a patch is hidden. Mode
+    ``"token"`` puts the learned mask token there; mode ``"drop"`` removes the patches, which saves their
+    time and memory, and needs the same number hidden in every row (:func:`random_mask`).
 
     Args:
         channels: input bands.
@@ -124,7 +124,7 @@ class VisionTransformer(LocalWeights, nn.Module):
         return patches.transpose(1, 2).unflatten(2, (x.shape[2] // self.patch, x.shape[3] // self.patch))
 
     def intermediate(self, x: torch.Tensor, n: int | Sequence[int] = 1, *, norm: bool = True) -> list[Tokens]:
-        """The tokens after the last ``n`` blocks (or after the blocks whose indices are given), in block order.
+        """The tokens after the last ``n`` blocks, or after the blocks of the given indices, in block order.
 
         >>> net = VisionTransformer(image_size=14, dim=8, depth=3, heads=1)
         >>> [tuple(t.patches.shape) for t in net.intermediate(torch.randn(1, 3, 14, 14), 2)]
@@ -205,7 +205,8 @@ def _check_mask(mask: torch.Tensor, patches: torch.Tensor, mode: str) -> None:
 def resample_positions(positions: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """Position embeddings for another grid: (1, 1 + M * M, dim) -> (1, 1 + h * w, dim), bicubic.
 
-    The scale is ((h + 0.1) / M, (w + 0.1) / M), as DINOv2 computes it; without the 0.1 its numbers are not met.
+    The scale is ((h + 0.1) / M, (w + 0.1) / M), as DINOv2 computes it; without the 0.1 its numbers are not
+    met.
     """
     count, dim = positions.shape[1] - 1, positions.shape[2]
     side = round(count**0.5)
@@ -215,7 +216,8 @@ def resample_positions(positions: torch.Tensor, grid: tuple[int, int]) -> torch.
         )
     if grid == (side, side):
         return positions
-    square = positions[:, 1:].float().reshape(1, side, side, dim).permute(0, 3, 1, 2)
+    exact = torch.promote_types(positions.dtype, torch.float32)  # bicubic has no half kernel everywhere
+    square = positions[:, 1:].to(exact).reshape(1, side, side, dim).permute(0, 3, 1, 2)
     scale = tuple((length + 0.1) / side for length in grid)
     resampled = F.interpolate(square, scale_factor=scale, mode="bicubic")
     if tuple(resampled.shape[2:]) != tuple(grid):

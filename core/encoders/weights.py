@@ -1,19 +1,17 @@
-"""Local weights: read safetensors or a torch state dict without running code, and report what was loaded."""
+"""Local weights into an encoder: prefixes, channels and positions adapted, and a report of every key."""
 
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from core.encoders.channels import InputInit, adapt_input
+from core.encoders.weight_files import read_state
 from core.errors import CheckpointError
 
 Shape = tuple[int, ...]
@@ -73,114 +71,14 @@ class WeightReport:
         return "\n".join(lines)
 
 
-def read_state(path: str | os.PathLike[str], *, key: str | None = None) -> dict[str, torch.Tensor]:
-    """Read the tensors of a weight file onto the CPU; nothing in the file is executed.
-
-    Safetensors and ``torch.save`` files are told apart by content, not by name. A torch file may hold the state dict
-    itself or a training checkpoint with one state dict inside (Lightning, MoCo, DINO).
-
-    Args:
-        path: a file, or a folder that holds ``model.safetensors``.
-        key: which entry of a training checkpoint to take, where it holds several state dicts.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, holds objects other than tensors and plain values (such a
-            pickle could run code), or holds no or several state dicts.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     torch.save({"epoch": 3, "state_dict": {"w": torch.ones(2)}}, f"{folder}/a.pt")
-    ...     read_state(f"{folder}/a.pt")
-    {'w': tensor([1., 1.])}
-    """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "model.safetensors"
-    if not file.is_file():
-        raise CheckpointError(f"weights {file}", seen="no such file", expected="a safetensors or torch file")
-    loaded = _read_safetensors(file) if _is_safetensors(file) else _read_torch(file)
-    return _pick_state(loaded, file, key)
-
-
-def _is_safetensors(file: Path) -> bool:
-    """A safetensors file opens with the header's length (8 bytes, little endian) and then the header's '{'."""
-    if file.suffix == ".safetensors":
-        return True
-    with file.open("rb") as stream:
-        start = stream.read(9)
-    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size
-
-
-def _read_safetensors(file: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(file, device="cpu")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"weights {file} are damaged", seen=str(error), remedy="copy the file again"
-        ) from None
-
-
-def _read_torch(file: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises whatever its broken opcodes lead to
-        # torch's own text advises to switch the protection off, so only the refused name is taken from it
-        refused = re.search(r"GLOBAL (\S+)", str(error))
-        if refused:
-            raise CheckpointError(
-                f"weights {file} are refused: a pickle that may run code",
-                seen=refused.group(1).rstrip("."),
-                expected="tensors, numbers, text, lists and dicts only",
-                remedy="save the state dict alone, as safetensors, where you trust the file",
-            ) from None
-        raise CheckpointError(
-            f"weights {file} are unreadable or refused",
-            seen=type(error).__name__,
-            expected="a safetensors file or a torch state dict",
-            remedy="copy the file again, or save its state dict as safetensors where you trust it",
-        ) from None
-
-
-def _is_state(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(name, str) and isinstance(item, torch.Tensor) for name, item in value.items())
-    )
-
-
-def _pick_state(loaded: Any, file: Path, key: str | None) -> dict[str, torch.Tensor]:
-    if not isinstance(loaded, Mapping):
-        raise CheckpointError(f"weights {file}", seen=type(loaded).__name__, expected="a state dict")
-    if key is None and _is_state(loaded):
-        return dict(loaded)
-    inside = [name for name, value in loaded.items() if _is_state(value)]
-    if key is None and len(inside) == 1:
-        key = inside[0]
-    if key not in inside:
-        raise CheckpointError(
-            f"weights {file} hold {'no' if not inside else 'several'} state dicts"
-            if key is None
-            else f"{key} in {file}",
-            seen=inside or list(loaded)[:8],
-            expected="one mapping of names to tensors",
-            remedy="pass key= with one of the names seen" if inside else "",
-        )
-    return dict(loaded[key])
-
-
 def strip_prefixes(state: Mapping[str, torch.Tensor], prefixes: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Remove the given leading parts from the keys, repeatedly, as DDP and training wrappers put them in front.
+    """Remove the given leading parts, which DDP and training wrappers put there, from the keys.
 
     Raises:
         CheckpointError: two keys would become the same one.
 
-    >>> list(strip_prefixes({"module.encoder.w": torch.zeros(1), "head.w": torch.zeros(1)}, ["module.", "encoder."]))
+    >>> state = {"module.encoder.w": torch.zeros(1), "head.w": torch.zeros(1)}
+    >>> list(strip_prefixes(state, ["module.", "encoder."]))
     ['w', 'head.w']
     """
     stripped: dict[str, torch.Tensor] = {}
@@ -212,7 +110,8 @@ def load_state(
         strict: refuse anything but a complete match; the module is then left as it was.
 
     Raises:
-        CheckpointError: nothing matched, a weight holds NaN or infinity, or ``strict`` and the match is incomplete.
+        CheckpointError: nothing matched, a weight holds NaN or infinity, or ``strict`` and the match is
+            incomplete.
 
     >>> layer = nn.Linear(2, 1)
     >>> print(load_state(layer, {"weight": torch.ones(1, 2), "scale": torch.ones(1)}, source="x.pt"))
@@ -257,9 +156,9 @@ def _suggest(report: WeightReport) -> str:
 class LocalWeights:
     """Mixin that gives an encoder one way to load weights from disk.
 
-    A subclass names its first layer's weight in ``input_key``, and in ``inner`` the child that holds the network
-    proper, if there is one: keys are those of that child, as public checkpoints of the architecture use them.
-    ``adapt_state`` may rewrite further weights.
+    A subclass names its first layer's weight in ``input_key``, and in ``inner`` the child that holds the
+    network proper, if there is one: keys are those of that child, as public checkpoints of the architecture
+    use them. ``adapt_state`` may rewrite further weights.
     """
 
     input_key: str = ""
@@ -291,7 +190,7 @@ class LocalWeights:
             strict: refuse an incomplete match.
 
         Raises:
-            CheckpointError: see :func:`read_state` and :func:`load_state`.
+            CheckpointError: see ``read_state`` and :func:`load_state`.
         """
         target: Any = getattr(self, self.inner) if self.inner else self
         prefixes = [*strip, f"{self.inner}."] if self.inner else list(strip)

@@ -11,7 +11,7 @@ LIMIT = 1024  # rows looked at: uniformity and rank cost N^2 d
 
 
 def embedding_std(x: Tensor) -> float:
-    """Mean standard deviation of the coordinates of unit rows, times sqrt(d): 1 when spread evenly, 0 collapsed.
+    """Mean standard deviation of the coordinates of unit rows, times sqrt(d): 1 spread evenly, 0 collapsed.
 
     Chen and He, "Exploring simple Siamese representation learning", CVPR 2021, section 4.1.
 
@@ -41,7 +41,7 @@ def effective_rank(x: Tensor) -> float:
 
 
 def collapsed_fraction(x: Tensor, threshold: float = 0.1) -> float:
-    """Share of the coordinates whose standard deviation is below ``threshold`` / sqrt(d), on unit rows; 0 to 1.
+    """Share (0 to 1) of the coordinates of unit rows with a standard deviation below ``threshold`` / sqrt(d).
 
     1 / sqrt(d) is the value for rows spread evenly on the sphere.
 

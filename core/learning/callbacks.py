@@ -24,7 +24,7 @@ Record = dict[str, float]
 
 
 class Reseed(Callback):
-    """Set the global generators from (seed, step, rank) before each step: a resumed run repeats a whole one."""
+    """Set the global generators from (seed, step, rank) before each step: what makes resuming exact."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -36,10 +36,11 @@ class Reseed(Callback):
 
 
 class History(Callback):
-    """Mean of the module's terms over each window of ``every`` steps, as a list of records; part of the checkpoint.
+    """Means of the module's terms over windows of ``every`` steps, as a list of records, kept in checkpoints.
 
-    A record: ``step`` (steps done), ``seconds`` (of training so far), ``lr``, the terms, and with ``diagnostics``
-    those of the embeddings that the module watched last. Warns once when the loss falls while they collapse.
+    A record: ``step`` (steps done), ``seconds`` (of training so far), ``lr``, the terms, and with
+    ``diagnostics`` those of the embeddings that the module watched last. Warns once when the loss falls
+    while they collapse.
 
     Raises:
         KindredError: when the loss is NaN or infinite, naming the step.
@@ -175,7 +176,7 @@ class Validation(Callback):
 
 
 class Checkpoints(Callback):
-    """Save every ``every`` steps and after the last one, and keep the two newest. Must be the last callback."""
+    """Save every ``every`` steps and after the last, and keep the two newest. Must be the last callback."""
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder, self.every = folder, every

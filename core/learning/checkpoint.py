@@ -1,8 +1,8 @@
 """Checkpoints that are whole or not there: atomic, with a SHA-256 beside each, read without running code.
 
-A folder holds the two newest: ``step-00000200.ckpt`` and ``step-00000200.ckpt.sha256``. A damaged newest one (torn
-write, flipped bit) is reported and the one before is used. Files are read with ``weights_only=True``: a pickle that
-would run code is refused.
+A folder holds the two newest: ``step-00000200.ckpt`` and ``step-00000200.ckpt.sha256``. A damaged newest
+one (torn write, flipped bit) is reported and the one before is used. Files are read with
+``weights_only=True``: a pickle that would run code is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> str:
     The bytes are flushed to disk and take their name in one rename, after their digest is on disk.
 
     Raises:
-        CheckpointError: naming the first entry that could not be read back without running code (a Path, say).
+        CheckpointError: naming the first entry that could not be read back without running code (a Path,
+            say).
     """
     _check_plain(state, "")
     target = Path(path)
@@ -73,7 +74,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def verify_checkpoint(path: Path) -> None:
-    """Compare a checkpoint with its SHA-256. Raises CheckpointError: missing, damaged, or without its digest."""
+    """Compare a checkpoint with its SHA-256. Raises CheckpointError: missing, damaged, without its digest."""
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} is missing")
     try:
@@ -102,7 +103,7 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 
 def newest_checkpoint(folder: Path, say: Callable[[str], None] | None = None) -> Path | None:
-    """The newest checkpoint in ``folder`` that is whole; ``say`` hears of each damaged one that is passed over."""
+    """The newest whole checkpoint in ``folder``; ``say`` hears of each damaged one that is passed over."""
     for path in sorted(folder.glob("step-*.ckpt"), reverse=True):
         try:
             verify_checkpoint(path)
@@ -150,9 +151,11 @@ def _check_plain(value: Any, where: str) -> None:
             _check_plain(item, f"{where}[{position}]")
     elif value is not None and not (isinstance(value, Tensor) or type(value) in _PLAIN):
         raise CheckpointError(
-            f"checkpoint entry {where}", seen=value, expected="a tensor, number, string or a collection of these",
+            f"checkpoint entry {where}",
+            seen=value,
+            expected="a tensor, number, string or a collection of these",
             remedy="convert it before save_hyperparameters or in state_dict (a Path with str())",
-        )  # fmt: skip
+        )
 
 
 _PLAIN = (str, int, float, bool, bytes, torch.Size, torch.dtype, torch.device)

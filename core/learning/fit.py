@@ -32,8 +32,14 @@ PRECISIONS = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed", "16-
 
 @dataclass(frozen=True)
 class FitResult:
-    """What ``fit`` returns: ``history`` (a record a window, see `History`), the step it resumed from (0: none),
-    training seconds over all attempts, and with ``keep_best`` the step of the weights and its metric."""
+    """What ``fit`` returns.
+
+    Attributes:
+        history: a record for each window of steps, see `History`.
+        resumed_from_step: 0 where the run started afresh.
+        seconds: of training, over all attempts.
+        best_step, best_value: with ``keep_best``, the step of the weights and its metric.
+    """
 
     history: list[Record] = field(repr=False)
     resumed_from_step: int
@@ -71,26 +77,27 @@ def fit(
 ) -> FitResult:
     """Train ``module`` in place for ``steps`` steps; afterwards it is on the CPU and in eval mode.
 
-    With ``checkpoint_dir`` a run that was killed at any moment goes on from its newest whole checkpoint and ends
-    with the weights, bit for bit, of a run that was not killed (same machine, threads and processes). Checkpoints
-    lie in a sub-folder named by a digest of ``fingerprint``, the initial weights and the arguments that shape the
-    run, so those of other settings are never taken up; a lock makes a second process on the same folder wait. They
-    stay until ``clear_checkpoints(checkpoint_dir)``; a stage script's are cleared when the stage ends well.
+    With ``checkpoint_dir`` a run that was killed at any moment goes on from its newest whole checkpoint
+    and ends with the weights, bit for bit, of a run that was not killed (same machine, threads and
+    processes). Checkpoints lie in a sub-folder named by a digest of ``fingerprint``, the initial weights
+    and the arguments that shape the run, so those of other settings are never taken up; a lock makes a
+    second process on the same folder wait. They stay until ``clear_checkpoints(checkpoint_dir)``; a stage
+    script's are cleared when the stage ends well.
 
     Args:
         module: a `ContrastiveModule`, built under a fixed seed.
-        batches: step (from 0) -> batch, a function of its argument: a `StepBatches`, or any function (then one
-            process only, unless it has ``shard(rank, world)``). Picklable where ``workers`` > 0 and processes are
-            spawned.
+        batches: step (from 0) -> batch, a function of its argument: a `StepBatches`, or any function
+            (then one process only, unless it has ``shard(rank, world)``). Picklable where ``workers`` > 0
+            and processes are spawned.
         steps: optimizer steps, >= 1.
         fingerprint: names what the arguments do not: params, data digest.
         every_n_steps: between checkpoints; a tenth of ``steps`` by default.
         threads: of torch; None leaves it.
         precision: 32, 64, bf16-mixed or 16-mixed.
         accelerator, devices, nodes, strategy: as in Lightning (cpu/gpu/auto; ddp, fsdp, ddp_spawn, auto).
-            ``batch_size`` of a `StepSampler` is over all processes. With several processes, those of rank > 0 end
-            inside ``fit`` (exit code 0), so that one process writes the results; ``helpers_stay`` keeps them, for
-            a stage that trains again.
+            ``batch_size`` of a `StepSampler` is over all processes. With several processes, those of rank
+            > 0 end inside ``fit`` (exit code 0), so that one process writes the results; ``helpers_stay``
+            keeps them, for a stage that trains again.
         workers: processes that make batches; the batches do not depend on it.
         gradient_clip: norm at which gradients are cut.
         log_every: steps averaged into a record of the history; steps / 50 by default.

@@ -1,4 +1,4 @@
-"""The Lightning module that every training here derives from: a loss with named terms, an optimizer, a schedule."""
+"""The Lightning module that every training here derives from: named loss terms, an optimizer, a schedule."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ Schedule = Literal["constant", "linear", "cosine"]
 class ContrastiveModule(LightningModule):
     """Base of the trained modules. A subclass builds its parts and defines ``terms(batch)``.
 
-    ``terms`` returns the scalars of one step by name, ``"loss"`` among them; all are averaged into the history.
-    Calling ``self.watch(x, y)`` in it hands embeddings to the collapse diagnostics. State that a step changes
-    (queues, momentum encoders) is changed inside ``terms``, so that each checkpoint holds it.
+    ``terms`` returns the scalars of one step by name, ``"loss"`` among them; all are averaged into the
+    history. Calling ``self.watch(x, y)`` in it hands embeddings to the collapse diagnostics. State that a
+    step changes (queues, momentum encoders) is changed inside ``terms``, so that each checkpoint holds
+    it.
 
     Args:
         learning_rate: peak rate of AdamW.

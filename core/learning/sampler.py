@@ -1,8 +1,8 @@
-"""Batches as functions of the step: batch i depends on (seed, i) alone, so a resumed run sees what it would have seen.
+"""Batches as functions of the step: batch i depends on (seed, i) alone, so a resumed run sees the same ones.
 
-``StepSampler`` says which items make up batch i, ``StepBatches`` fetches and collates them, ``loader`` runs either of
-them (or any function ``step -> batch``) in worker processes with the random state of each step set beforehand. The
-content of a batch does not depend on the number of workers.
+``StepSampler`` says which items make up batch i, ``StepBatches`` fetches and collates them, ``loader``
+runs either of them (or any function ``step -> batch``) in worker processes with the random state of each
+step set beforehand. The content of a batch does not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class StepBatches:
     """Batch ``step`` of a map-style dataset: the sampler's items, collated.
 
     Args:
-        dataset: anything with ``dataset[index]``; a method ``__getitems__(indices)`` is used when it has one. Its
-            random augmentation may draw from Python's, numpy's or torch's global generator.
+        dataset: anything with ``dataset[index]``; a method ``__getitems__(indices)`` is used when it has
+            one. Its random augmentation may draw from Python's, numpy's or torch's global generator.
         sampler: a `StepSampler`, or anything with ``batch(step) -> list[int]``.
         collate: list of items -> batch; torch's default stacks dicts of arrays.
 

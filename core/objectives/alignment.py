@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from core.objectives.rows import as_rows, safe_sqrt, unit_rows
+from core.objectives.rows import as_pair, in_full_precision, safe_sqrt, unit_rows
 
 
+@in_full_precision
 def alignment(x: Tensor, y: Tensor, *, power: float = 2.0, normalize: bool = True) -> Tensor:
     """Mean distance between the two sides of each pair, raised to `power`.
 
@@ -48,7 +49,7 @@ def alignment(x: Tensor, y: Tensor, *, power: float = 2.0, normalize: bool = Tru
         >>> alignment(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]]))
         tensor(2.)
     """
-    x, y = as_rows("x", x), as_rows("y", y, like=x)
+    x, y = as_pair("x", x, "y", y)
     if normalize:
         x, y = unit_rows(x), unit_rows(y)
     square = (x - y).square().sum(1)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from core.objectives.rows import as_rows
+from core.objectives.rows import as_pair, in_full_precision
 
 Reduce = Callable[[Tensor], Tensor]
 
@@ -21,6 +20,7 @@ def batch_moments(x: Tensor, reduce: Reduce | None) -> tuple[Tensor, Tensor]:
     Returns:
         (N, d) centred rows; scalar count, at least 1.
 
+    >>> import torch
     >>> batch_moments(torch.tensor([[1.0], [3.0]]), None)
     (tensor([[-1.],
             [ 1.]]), tensor(2.))
@@ -35,6 +35,7 @@ def batch_moments(x: Tensor, reduce: Reduce | None) -> tuple[Tensor, Tensor]:
 def summed(x: Tensor, reduce: Reduce | None) -> Tensor:
     """`x` summed over ranks, or `x` itself on a single process.
 
+    >>> import torch
     >>> summed(torch.ones(2), None)
     tensor([1., 1.])
     """
@@ -50,6 +51,7 @@ def off_diagonal_energy(a: Tensor, b: Tensor, diagonal: Tensor, reduce: Reduce |
     Args:
         a: (N, d). b: (N, d). diagonal: (d,) of a^T b over all ranks. reduce: sum over ranks, or None.
 
+    >>> import torch
     >>> off_diagonal_energy(torch.eye(2), torch.ones(2, 2), torch.ones(2), None)
     tensor(2.)
     """
@@ -58,6 +60,7 @@ def off_diagonal_energy(a: Tensor, b: Tensor, diagonal: Tensor, reduce: Reduce |
     return summed(a.T @ b, reduce).square().sum() - diagonal.square().sum()
 
 
+@in_full_precision
 def barlow_twins(
     x: Tensor,
     y: Tensor,
@@ -102,10 +105,11 @@ def barlow_twins(
         KindredError: shapes differ.
 
     Example:
+        >>> import torch
         >>> barlow_twins(torch.ones(4, 3), torch.ones(4, 3))
         tensor(3.)
     """
-    x, y = as_rows("x", x), as_rows("y", y, like=x)
+    x, y = as_pair("x", x, "y", y)
     (x, count), (y, _) = batch_moments(x, reduce), batch_moments(y, reduce)
     # 1/N is split between the two sides, so that a^T b is the correlation itself
     a = x * (summed(x.square().sum(0), reduce) + count * epsilon).rsqrt()

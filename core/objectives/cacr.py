@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.objectives.partition import in_row_tiles
-from core.objectives.rows import EMPTY, as_stack, ids_or_rows, mean_over, unit_rows
+from core.objectives.rows import EMPTY, as_stack, ids_or_rows, in_full_precision, mean_over, unit_rows
 
 
 def _repulsion(x: Tensor, ids: Tensor, y: Tensor, y_ids: Tensor, sharpness: float) -> Tensor:
@@ -18,6 +18,7 @@ def _repulsion(x: Tensor, ids: Tensor, y: Tensor, y_ids: Tensor, sharpness: floa
     return (weight * cost).sum(1)
 
 
+@in_full_precision
 def cacr(
     views: Tensor | Sequence[Tensor],
     *,
@@ -32,9 +33,9 @@ def cacr(
 
     Formula:
         c(x, y) = |x - y|^2;
-        CA = mean over queries of sum_k softmax_k(t+ c(x, y_k)) c(x, y_k) over the other views y_k of the sample;
-        CR = -mean over samples and view pairs l < m of sum_{j != i} softmax_j(-t- c(x_il, x_jm)) c(x_il, x_jm);
-        L = attraction CA + repulsion CR. The weights carry gradient.
+        CA = mean over queries of sum_k softmax_k(t+ c(x, y_k)) c(x, y_k) over the other views y_k of the
+        sample; CR = -mean over samples and view pairs l < m of sum_{j != i} softmax_j(-t- c(x_il, x_jm))
+        c(x_il, x_jm); L = attraction CA + repulsion CR. The weights carry gradient.
 
     Use when:
         Several positives a sample are at hand (the paper draws 4): with two views the attraction has one

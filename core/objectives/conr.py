@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.errors import KindredError
 from core.objectives.partition import in_row_tiles
-from core.objectives.rows import EMPTY, as_rows, ids_or_rows, unit_rows
+from core.objectives.rows import EMPTY, as_rows, ids_or_rows, in_full_precision, unit_rows
 
 
 def _flat(name: str, values: Tensor, x: Tensor) -> Tensor:
@@ -50,6 +50,7 @@ def _tile(
     return torch.where((wanted > 0) & negative.any(1), total - mean_positive, 0.0)
 
 
+@in_full_precision
 def conr(
     embeddings: Tensor,
     targets: Tensor,
@@ -66,8 +67,8 @@ def conr(
 
     Formula:
         P(i) = {j: |y_i - y_j| <= window}, N(i) = {j: |y_i - y_j| > window, |p_i - p_j| <= window};
-        L_i = -1/|P| sum_{p in P} log [ e^{s_ip/t} / (sum_P e^{s/t} + sum_N e^{push |y_i - y_j|} e^{s/t}) ] for rows
-        with both kinds, else 0; L = mean over all rows. Add it to the task loss with its own weight.
+        L_i = -1/|P| sum_{p in P} log [ e^{s_ip/t} / (sum_P e^{s/t} + sum_N e^{push |y_i - y_j|} e^{s/t}) ]
+        for rows with both kinds, else 0; L = mean over all rows. Add it to the task loss with its own weight.
 
     Use when:
         Regression (age, biomass, intervals) with a long-tailed label distribution.
@@ -76,9 +77,10 @@ def conr(
         6 N^2 d time, memory O(N d + tile).
 
     Source:
-        Keramati et al. 2024, "ConR: contrastive regularizer for deep imbalanced regression", eqs. 2-3; repository
-        BorealisAI/ConR. With `compat=True` verified against numbers of the official code, which also counts
-        exp(0) for each column that is not a positive, and gives NaN for a row without positives (here 0).
+        Keramati et al. 2024, "ConR: contrastive regularizer for deep imbalanced regression", eqs. 2-3;
+        repository BorealisAI/ConR. With `compat=True` verified against numbers of the official code, which
+        also counts exp(0) for each column that is not a positive, and gives NaN for a row without positives
+        (here 0).
 
     Distributed:
         gather (embeddings, targets and predictions).
@@ -107,7 +109,7 @@ def conr(
         >>> x = torch.eye(3)
         >>> y = torch.tensor([0.0, 0.5, 9.0])
         >>> round(float(conr(x, y, torch.zeros(3), temperature=1.0)), 4)
-        0.4914
+        0.4919
     """
     x = as_rows("embeddings", embeddings)
     x = unit_rows(x) if normalize else x

@@ -8,7 +8,7 @@ from torch.nn.functional import softplus
 
 from core.errors import KindredError
 from core.objectives.partition import log_partition
-from core.objectives.rows import EMPTY, as_rows, mean_over, unit_rows
+from core.objectives.rows import EMPTY, as_pair, as_rows, in_full_precision, mean_over, unit_rows
 
 
 def extrapolate(query: Tensor, key: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,6 +44,7 @@ def _beta(shape: torch.Size, concentration: float, generator: torch.Generator | 
     return (a / (a + b).clamp_min(1e-30)).to(like)
 
 
+@in_full_precision
 def feature_transform(
     query: Tensor,
     key: Tensor,
@@ -76,7 +77,8 @@ def feature_transform(
 
     Source:
         Zhu et al. 2021, "Improving contrastive learning by visualizing feature transformation", eqs. 2-4;
-        repository DTennant/CL-Visualizing-Feature-Transformation. Verified against numbers of the official code.
+        repository DTennant/CL-Visualizing-Feature-Transformation. Verified against numbers of the official
+        code.
 
     Distributed:
         none: queries meet the queue alone, and the queue is the same on every rank.
@@ -111,7 +113,7 @@ def feature_transform(
         >>> bool(feature_transform(x, x, x.roll(1, 0)) > 0)
         True
     """
-    query, key, queue = as_rows("query", query), as_rows("key", key, like=query), as_rows("queue", queue)
+    (query, key), queue = as_pair("query", query, "key", key), as_rows("queue", queue)
     if (groups is None) != (queue_groups is None):
         raise KindredError(
             "feature_transform groups",

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from core.objectives.rows import EMPTY, as_rows, as_stack, ids_or_rows, mean_over, safe_sqrt, unit_rows
+from core.objectives.rows import (
+    EMPTY,
+    as_rows,
+    as_stack,
+    ids_or_rows,
+    in_full_precision,
+    mean_over,
+    safe_sqrt,
+    unit_rows,
+)
 
 
 def _noise(vectors: Tensor) -> Tensor:
@@ -16,7 +25,7 @@ def _noise(vectors: Tensor) -> Tensor:
 
 
 def _orthonormal(rest: Tensor) -> tuple[Tensor, Tensor]:
-    """Gram-Schmidt over (M, K, d): the orthonormal vectors and the (K,) volume spanned; a dependent vector is 0."""
+    """Gram-Schmidt over (M, K, d): orthonormal vectors (dependent ones are 0) and the (K,) volume spanned."""
     basis: list[Tensor] = []
     volume = torch.ones_like(rest[0, :, 0])
     for vector in rest:
@@ -30,6 +39,7 @@ def _orthonormal(rest: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(basis), volume
 
 
+@in_full_precision
 def gram_volume(anchor: Tensor, others: Tensor | Sequence[Tensor]) -> Tensor:
     """Volume of the parallelepiped spanned by each anchor and each tuple of the other modalities.
 
@@ -86,6 +96,7 @@ def _cross_entropy(logits: Tensor, keep: Tensor, smoothing: float) -> Tensor:
     return mean_over(each, keep.sum(1) > 1)
 
 
+@in_full_precision
 def gram(
     anchor: Tensor,
     others: Tensor | Sequence[Tensor],
@@ -109,8 +120,9 @@ def gram(
         6 N^2 (M - 1) d time, memory O(N^2 M).
 
     Source:
-        Cicchetti et al. 2024, "Gramian multimodal representation learning and alignment", eqs. 5-6; repository
-        ispamm/GRAM. Verified against numbers of the official code. The paper's matching head is not part of it.
+        Cicchetti et al. 2024, "Gramian multimodal representation learning and alignment", eqs. 5-6;
+        repository ispamm/GRAM. Verified against numbers of the official code. The paper's matching head is
+        not part of it.
 
     Distributed:
         gather.

@@ -1,4 +1,4 @@
-"""iSogCLR: a temperature for each sample, and a running average that stands in for the whole data set's negatives."""
+"""iSogCLR: a temperature for each sample, and a running average in place of the data set's negatives."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import KindredError
-from core.objectives.rows import EMPTY, as_rows, ids_or_rows, mean_over, unit_rows
+from core.objectives.rows import EMPTY, as_pair, ids_or_rows, in_full_precision, mean_over, unit_rows
 
 
 class Estimate(NamedTuple):
-    """What one direction of the objective gives: per-row loss, new log average, gradient of the temperature."""
+    """What one direction gives: loss of each row, new log average, gradient of the temperature."""
 
     loss: Tensor
     log_average: Tensor
@@ -33,9 +33,9 @@ def global_estimate(
     """Surrogate loss of rows whose partition sum is a running average over steps, in the log domain.
 
     Formula:
-        g_i = 1/count sum_j keep_ij e^{s_ij/tau_i}; u_i <- (1 - decay) u_i + decay g_i (u_i = g_i at first sight);
-        w_ij = e^{s_ij/tau_i}/u_i; loss_i = 1/count sum_j w_ij s_ij, w constant;
-        gradient_i = log u_i + rho - 1/count sum_j w_ij s_ij/tau_i.
+        g_i = 1/count sum_j keep_ij e^{s_ij/tau_i}; u_i <- (1 - decay) u_i + decay g_i (u_i = g_i at first
+        sight); w_ij = e^{s_ij/tau_i}/u_i; loss_i = 1/count sum_j w_ij s_ij, w constant; gradient_i = log u_i
+        + rho - 1/count sum_j w_ij s_ij/tau_i.
 
     Args:
         similarity: (R, C) s, with gradient.
@@ -67,23 +67,25 @@ class IndividualTemperatures(nn.Module):
     """Contrastive loss with one learned temperature a sample, for unimodal views or for two modalities.
 
     Formula:
-        l_i = 1/n sum_{j in negatives} w_ij s_ij - s_i,own with w_ij = e^{s_ij/tau_i}/u_i constant, u_i the running
-        average of 1/n sum_j e^{s_ij/tau_i}. Temperatures descend their own gradient (see `global_estimate`), clipped,
-        with momentum: v_i <- (1 - beta) v_i + beta clip(gradient_i), tau_i <- clip(tau_i - rate v_i, bounds).
-        Unimodal: both views are rows, columns are both views of the other samples. Bimodal: both directions, on
-        differences s_ij - s_ii, the own partner among the columns, divisor N - 1.
+        l_i = 1/n sum_{j in negatives} w_ij s_ij - s_i,own with w_ij = e^{s_ij/tau_i}/u_i constant, u_i the
+        running average of 1/n sum_j e^{s_ij/tau_i}. Temperatures descend their own gradient (see
+        `global_estimate`), clipped, with momentum: v_i <- (1 - beta) v_i + beta clip(gradient_i), tau_i <-
+        clip(tau_i - rate v_i, bounds).
+        Unimodal: both views are rows, columns are both views of the other samples. Bimodal: both directions,
+        on differences s_ij - s_ii, the own partner among the columns, divisor N - 1.
 
     Use when:
-        Batches are small for the data set (the average corrects the bias), or classes are long-tailed (frequent
-        kinds need a larger temperature than rare ones).
+        Batches are small for the data set (the average corrects the bias), or classes are long-tailed
+        (frequent kinds need a larger temperature than rare ones).
 
     Cost:
-        6 (2N)^2 d (unimodal) or 6 N^2 d (bimodal) time, memory O(N^2); state of 3 floats a sample and modality.
+        6 (2N)^2 d (unimodal) or 6 N^2 d (bimodal) time, memory O(N^2); state of 3 floats a sample and
+        modality.
 
     Source:
-        Qiu et al. 2023, "Not all semantics are created equal: contrastive self-supervised learning with automatic
-        temperature individualization", algorithm 1; repository zhqiu/contrastive-learning-iSogCLR. Verified against
-        numbers of the official code over three steps, state included.
+        Qiu et al. 2023, "Not all semantics are created equal: contrastive self-supervised learning with
+        automatic temperature individualization", algorithm 1; repository zhqiu/contrastive-learning-iSogCLR.
+        Verified against numbers of the official code over three steps, state included.
 
     Distributed:
         gather (embeddings and sample indices); every rank then updates its copy of the state alike.
@@ -148,6 +150,7 @@ class IndividualTemperatures(nn.Module):
         self.register_buffer("temperature", torch.full(shape, float(temperature)))
         self.register_buffer("descent", torch.zeros(shape))
 
+    @in_full_precision
     def forward(self, index: Tensor, x: Tensor, y: Tensor, *, groups: Tensor | None = None) -> Tensor:
         """The loss of one batch; in training mode it also moves the state of the samples named by `index`.
 
@@ -160,7 +163,7 @@ class IndividualTemperatures(nn.Module):
         Returns:
             Scalar; samples without any negative are left out of the mean.
         """
-        x, y = as_rows("x", x), as_rows("y", y, like=x)
+        x, y = as_pair("x", x, "y", y)
         x, y = unit_rows(x), unit_rows(y)
         ids = ids_or_rows(groups, x)
         apart = ids[:, None] != ids[None, :]
@@ -175,12 +178,16 @@ class IndividualTemperatures(nn.Module):
             return mean_over(first.loss + second.loss, apart.any(1))
         both = torch.cat([x, y])
         own = (x * y).sum(1)
-        rows = [self._estimate(0, index, view @ both.T, apart.repeat(1, 2), 2 * apart.sum(1)) for view in (x, y)]
+        rows = [
+            self._estimate(0, index, view @ both.T, apart.repeat(1, 2), 2 * apart.sum(1)) for view in (x, y)
+        ]
         average = torch.logaddexp(rows[0].log_average, rows[1].log_average) - math.log(2)
         self._update(0, index, average, (rows[0].gradient + rows[1].gradient) / 2)
         return mean_over(rows[0].loss + rows[1].loss - 2 * own, apart.any(1))
 
-    def _estimate(self, which: int, index: Tensor, similarity: Tensor, keep: Tensor, count: Tensor) -> Estimate:
+    def _estimate(
+        self, which: int, index: Tensor, similarity: Tensor, keep: Tensor, count: Tensor
+    ) -> Estimate:
         return global_estimate(
             similarity,
             keep,

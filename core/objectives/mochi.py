@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.errors import KindredError
-from core.objectives.rows import EMPTY, as_rows, mean_over, unit_rows
+from core.objectives.rows import EMPTY, as_pair, as_rows, in_full_precision, mean_over, unit_rows
 
 
 class Mixing(NamedTuple):
@@ -106,6 +106,7 @@ def mochi_logits(
     return cosine, synthetic, harder
 
 
+@in_full_precision
 def mochi(
     query: Tensor,
     key: Tensor,
@@ -125,9 +126,9 @@ def mochi(
     """InfoNCE against a queue, with synthetic negatives that lie nearer the query than any stored one.
 
     Formula:
-        L_i = -log softmax of <q_i, k_i>/t among itself, the queue, `synthetic` h = norm(a n_u + (1 - a) n_v) and
-        `harder` h' = norm(b q + (1 - b) n_w), where n_. are the `hard` nearest queue entries, a ~ U(0, 1),
-        b ~ U(0, 0.5). Mixtures carry no gradient.
+        L_i = -log softmax of <q_i, k_i>/t among itself, the queue, `synthetic` h = norm(a n_u + (1 - a) n_v)
+        and `harder` h' = norm(b q + (1 - b) n_w), where n_. are the `hard` nearest queue entries, a ~ U(0,
+        1), b ~ U(0, 0.5). Mixtures carry no gradient.
 
     Use when:
         A MoCo-style queue holds mostly easy negatives. Leave it off for the first tenth of training.
@@ -136,8 +137,8 @@ def mochi(
         6 N K d time, plus N (s + s') d for the mixtures; memory O(N (K + s + s')).
 
     Source:
-        Kalantidis et al. 2020, "Hard negative mixing for contrastive learning", eqs. 2-4. Verified against numbers
-        of an unofficial implementation only (no official code is public).
+        Kalantidis et al. 2020, "Hard negative mixing for contrastive learning", eqs. 2-4. Verified against
+        numbers of an unofficial implementation only (no official code is public).
 
     Distributed:
         none: queries meet the queue alone, and the queue is the same on every rank.
@@ -172,7 +173,7 @@ def mochi(
         >>> bool(loss > 0)
         True
     """
-    query, key, queue = as_rows("query", query), as_rows("key", key, like=query), as_rows("queue", queue)
+    (query, key), queue = as_pair("query", query, "key", key), as_rows("queue", queue)
     if (groups is None) != (queue_groups is None):
         raise KindredError(
             "mochi groups",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.objectives.partition import log_partition
-from core.objectives.rows import EMPTY, as_stack, ids_or_rows, mean_over, unit_rows
+from core.objectives.rows import EMPTY, as_stack, ids_or_rows, in_full_precision, mean_over, unit_rows
 
 
 def _positives(stack: Tensor, temperature: float) -> Tensor:
@@ -20,6 +20,7 @@ def _positives(stack: Tensor, temperature: float) -> Tensor:
     return similarity[:, first, second].logsumexp(1)
 
 
+@in_full_precision
 def mv_infonce(
     views: Tensor | Sequence[Tensor],
     *,
@@ -30,7 +31,8 @@ def mv_infonce(
     """InfoNCE over all views at once: one softmax a sample that holds every interaction between views.
 
     Formula:
-        L = -1/N sum_i log [ 2 sum_{l < m} exp(s(i,l; i,m)/t) / sum_l sum_{(j,m) != (i,l)} exp(s(i,l; j,m)/t) ].
+        L = -1/N sum_i log [ 2 sum_{l < m} exp(s(i,l; i,m)/t) / sum_l sum_{(j,m) != (i,l)} exp(s(i,l; j,m)/t)
+        ].
 
     Use when:
         A sample has three or more views (slices, seasons, crops, time points) and pairwise averaging would
@@ -81,6 +83,7 @@ def mv_infonce(
 _LOG2 = 0.6931471805599453
 
 
+@in_full_precision
 def mv_dhel(
     views: Tensor | Sequence[Tensor],
     *,
@@ -116,7 +119,8 @@ def mv_dhel(
         normalize: put rows on the unit sphere first.
 
     Returns:
-        Scalar of either sign; samples without any negative are left out of the mean, and 0 where none is left.
+        Scalar of either sign; samples without any negative are left out of the mean, and 0 where none is
+        left.
 
     Raises:
         KindredError: fewer than two views, or shapes differ.

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from core.objectives.rows import EMPTY
 
 DENSE_ENTRIES = 1 << 22
-"""Row blocks up to this many similarities (16 MiB in float32) are kept; larger ones are recomputed in tiles."""
+"""Up to this many similarities (16 MiB in float32) are kept at once; more are recomputed in tiles."""
 
 Pair = tuple[Tensor, Tensor]
 
@@ -19,7 +19,7 @@ Pair = tuple[Tensor, Tensor]
 def in_row_tiles(
     function: Callable[..., Tensor], per_row: Sequence[Tensor], shared: Sequence[Tensor | None], *, width: int
 ) -> Tensor:
-    """Calls `function(*per_row, *shared)`, in tiles of rows that the backward pass recomputes where it is large.
+    """Calls `function(*per_row, *shared)`; where it is large, in tiles of rows that backward recomputes.
 
     Args:
         function: gives one value a row and treats rows independently of each other.
@@ -30,7 +30,8 @@ def in_row_tiles(
     Returns:
         (N,) values; memory O(DENSE_ENTRIES + inputs) whatever N.
 
-    >>> in_row_tiles(lambda rows, columns: (rows @ columns.T).sum(1), [torch.ones(3, 2)], [torch.ones(5, 2)], width=5)
+    >>> sums = lambda rows, columns: (rows @ columns.T).sum(1)
+    >>> in_row_tiles(sums, [torch.ones(3, 2)], [torch.ones(5, 2)], width=5)
     tensor([10., 10., 10.])
     """
     count = len(per_row[0])
@@ -59,7 +60,8 @@ def log_partition(rows: Tensor, columns: Tensor, *ids: Pair, valid: Tensor | Non
     Args:
         rows: (N, d), already multiplied by the scale.
         columns: (M, d).
-        ids: any number of ((N,), (M,)) integer pairs; a column is left out where one of its ids equals the row's.
+        ids: any number of ((N,), (M,)) integer pairs; a column is left out where one of its ids equals the
+            row's.
         valid: (M,) bool; columns marked False are left out for every row.
 
     Returns:

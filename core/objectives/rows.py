@@ -1,8 +1,10 @@
-"""What every objective does to its rows first: check shapes, lift half precision, put rows on the unit sphere."""
+"""What every objective does first: check shapes, lift half precision, put rows on the unit sphere."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,14 +12,43 @@ from torch import Tensor
 from core.errors import KindredError
 
 EMPTY = -1e30
-"""Stands for the logarithm of an empty sum: finite, so that sums and gradients stay defined, and below any logit."""
+"""The logarithm of an empty sum: below any logit, and finite, so that sums and gradients stay defined."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Turns autocast off while `function` runs: its matrix products stay in the precision of `as_rows`.
+
+    >>> product = in_full_precision(lambda x: x @ x.T)
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16):
+    ...     product(torch.eye(2)).dtype
+    torch.float32
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.autocast(_device_type([*args, *kwargs.values()]), enabled=False):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def _device_type(values: Sequence[object]) -> str:
+    for value in values:
+        value = value[0] if isinstance(value, (list, tuple)) and value else value
+        if isinstance(value, Tensor):
+            return value.device.type
+    return "cpu"
 
 
 def as_rows(name: str, x: Tensor, *, like: Tensor | None = None, ndim: int = 2) -> Tensor:
-    """Checks that `x` is a floating `ndim`-d tensor (of the shape of `like`) and returns it in float32 or float64.
+    """Checks that `x` is floating with `ndim` dimensions (and the shape of `like`); lifts it to float32.
 
-    bf16 and fp16 are lifted to float32, so that similarities, exponentials and sums never run in half precision;
-    float32 and float64 pass unchanged.
+    bf16 and fp16 are lifted to float32, so that similarities, exponentials and sums never run in half
+    precision; float32 and float64 pass unchanged.
 
     Raises:
         KindredError: another number of dimensions, an integer dtype, or a shape other than that of `like`.
@@ -43,6 +74,17 @@ def as_rows(name: str, x: Tensor, *, like: Tensor | None = None, ndim: int = 2) 
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def as_pair(name: str, x: Tensor, partner_name: str, partner: Tensor) -> tuple[Tensor, Tensor]:
+    """Both of `as_rows`, checked to be of one shape and brought to one dtype.
+
+    >>> [t.dtype for t in as_pair("x", torch.ones(2, 3).half(), "y", torch.ones(2, 3).double())]
+    [torch.float64, torch.float64]
+    """
+    x, partner = as_rows(name, x), as_rows(partner_name, partner, like=x)
+    dtype = torch.promote_types(x.dtype, partner.dtype)
+    return x.to(dtype), partner.to(dtype)
+
+
 def as_stack(name: str, tensors: Tensor | Sequence[Tensor], *, least: int = 2) -> Tensor:
     """Turns a list of (N, d) tensors, or a (V, N, d) tensor, into one (V, N, d) tensor of float32 or float64.
 
@@ -50,18 +92,20 @@ def as_stack(name: str, tensors: Tensor | Sequence[Tensor], *, least: int = 2) -
     torch.Size([2, 4, 8])
     """
     if not isinstance(tensors, Tensor):
-        first = as_rows(f"{name}[0]", tensors[0]) if len(tensors) else None
-        tensors = (
-            torch.stack([as_rows(f"{name}[{i}]", x, like=first) for i, x in enumerate(tensors)])
-            if len(tensors)
-            else torch.zeros(0, 0, 0)
-        )
+        if len(tensors) < least:
+            raise _too_few(name, len(tensors), least)
+        first = as_rows(f"{name}[0]", tensors[0])
+        tensors = torch.stack([as_rows(f"{name}[{i}]", x, like=first) for i, x in enumerate(tensors)])
     stack = as_rows(name, tensors, ndim=3)
     if len(stack) < least:
-        raise KindredError(
-            name, seen=f"{len(stack)} of them", expected=f"at least {least}", remedy="stack them as (V, N, d)"
-        )
+        raise _too_few(name, len(stack), least)
     return stack
+
+
+def _too_few(name: str, count: int, least: int) -> KindredError:
+    return KindredError(
+        name, seen=f"{count} of them", expected=f"at least {least}", remedy="pass them as a list or (V, N, d)"
+    )
 
 
 def unit_rows(x: Tensor, dim: int = -1) -> Tensor:
@@ -77,7 +121,7 @@ def unit_rows(x: Tensor, dim: int = -1) -> Tensor:
 
 
 def ids_or_rows(groups: Tensor | None, x: Tensor, *, name: str = "groups") -> Tensor:
-    """The (N,) ids by which rows are told apart: `groups` where given (rows of one patient share an id), else 0..N-1.
+    """(N,) ids that tell rows apart: `groups` where given (rows of one patient share an id), else 0..N-1.
 
     >>> ids_or_rows(None, torch.zeros(3, 2))
     tensor([0, 1, 2])

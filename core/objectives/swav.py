@@ -8,20 +8,21 @@ import torch
 from torch import Tensor
 
 from core.errors import KindredError
-from core.objectives.rows import as_rows
+from core.objectives.rows import as_rows, in_full_precision
 
 Reduce = Callable[[Tensor], Tensor]
 
 
 @torch.no_grad()
+@in_full_precision
 def sinkhorn(
     scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3, gather: Reduce | None = None
 ) -> Tensor:
     """Balanced soft assignment of samples to prototypes: each prototype gets equal mass, each sample mass 1.
 
     Formula:
-        Q = exp(scores / epsilon), then `iterations` times: divide each prototype by its sum over samples, then
-        each sample by its sum over prototypes. In the log domain, so no score overflows.
+        Q = exp(scores / epsilon), then `iterations` times: divide each prototype by its sum over samples,
+        then each sample by its sum over prototypes. In the log domain, so no score overflows.
 
     Use when:
         You need the targets of `swav`, or any equipartition of a batch.
@@ -66,6 +67,7 @@ def sinkhorn(
     return log_q.exp()
 
 
+@in_full_precision
 def swav(
     high: Sequence[Tensor],
     low: Sequence[Tensor] = (),
@@ -81,7 +83,8 @@ def swav(
 
     Formula:
         Q_i = sinkhorn(scores of high-resolution crop i);
-        L = -mean over i, over the other crops v != i, over samples of sum_k Q_i,k log softmax_k(scores_v / t).
+        L = -mean over i, over the other crops v != i, over samples of sum_k Q_i,k log softmax_k(scores_v /
+        t).
 
     Use when:
         No negatives are wanted, batches are small, or clusters of the data are of interest themselves.
@@ -90,8 +93,8 @@ def swav(
         O(crops^2 B K); the prototypes' matrix product (B d K) is the caller's.
 
     Source:
-        Caron et al. 2020, "Unsupervised learning of visual features by contrasting cluster assignments", eqs. 1-2.
-        Verified against numbers of lightly's code, with and without queue and small crops.
+        Caron et al. 2020, "Unsupervised learning of visual features by contrasting cluster assignments", eqs.
+        1-2. Verified against numbers of lightly's code, with and without queue and small crops.
 
     Distributed:
         statistic: pass `reduce` (sum over ranks with gradient) and `gather` (for the assignments).

@@ -12,11 +12,20 @@ from torch.nn.functional import softplus
 
 from core.errors import KindredError
 from core.objectives.partition import log_partition
-from core.objectives.rows import EMPTY, as_rows, as_stack, ids_or_rows, mean_over, unit_rows
+from core.objectives.rows import (
+    EMPTY,
+    as_rows,
+    as_stack,
+    ids_or_rows,
+    in_full_precision,
+    mean_over,
+    unit_rows,
+)
 
 MAX_COMBINATIONS = 1 << 18
 
 
+@in_full_precision
 def symile_similarity(candidates: Tensor, others: Sequence[Tensor]) -> Tensor:
     """Multilinear inner product of candidates of one modality with the product of the others, (B, C).
 
@@ -52,6 +61,7 @@ def _combinations(rest: Tensor) -> Tensor:
     return product
 
 
+@in_full_precision
 def symile(
     modalities: Tensor | Sequence[Tensor],
     *,
@@ -80,9 +90,9 @@ def symile(
         above 262,144 combinations.
 
     Source:
-        Saporta et al. 2024, "Contrasting with Symile", eqs. 4-6 and algorithm 1; repository rajesh-lab/symile.
-        Verified against numbers of the official code; the treatment of missing modalities follows the paper's
-        experiments and is ours in detail.
+        Saporta et al. 2024, "Contrasting with Symile", eqs. 4-6 and algorithm 1; repository
+        rajesh-lab/symile. Verified against numbers of the official code; the treatment of missing modalities
+        follows the paper's experiments and is ours in detail.
 
     Distributed:
         gather (all modalities; every rank must use the same permutations: pass a generator seeded alike).
@@ -94,8 +104,8 @@ def symile(
         modalities: (M, N, d) or a list of M tensors (N, d), M >= 2.
         scale: multiplier of the score (already exponentiated), a number or a scalar tensor with gradient.
         negatives: "n" or "n_squared".
-        permutations: (M, M - 1, N) for "n": entry [a, k] shuffles the k-th of the others when a is the anchor;
-            drawn from `generator` where left out.
+        permutations: (M, M - 1, N) for "n": entry [a, k] shuffles the k-th of the others when a is the
+            anchor; drawn from `generator` where left out.
         generator: source of the shuffles.
         present: (M, N) bool; False marks an absent modality. Its anchors are left out; in products it is
             replaced by `missing`.
@@ -116,7 +126,7 @@ def symile(
     """
     stack = as_stack("modalities", modalities)
     stack = unit_rows(stack) if normalize else stack
-    count, rows, width = stack.shape
+    count, rows = stack.shape[:2]
     if present is not None:
         fill = torch.ones_like(stack[:, :1]) if missing is None else as_rows("missing", missing)[:, None, :]
         fill = unit_rows(fill) if normalize and missing is not None else fill

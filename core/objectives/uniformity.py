@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from core.objectives.partition import log_partition, partners
-from core.objectives.rows import EMPTY, as_rows, ids_or_rows, unit_rows
+from core.objectives.rows import EMPTY, as_pair, as_rows, ids_or_rows, in_full_precision, unit_rows
 
 
 def log_mean_kernel(
@@ -40,6 +40,7 @@ def _log_mean(sums: Tensor, counts: Tensor) -> Tensor:
     return torch.where(pairs > 0, torch.logsumexp(sums, 0) - pairs.clamp_min(1).to(sums.dtype).log(), 0.0)
 
 
+@in_full_precision
 def uniformity(
     x: Tensor, *, sharpness: float = 2.0, groups: Tensor | None = None, normalize: bool = True
 ) -> Tensor:
@@ -87,6 +88,7 @@ def uniformity(
     return _log_mean(*log_mean_kernel(x, x, ids, ids, sharpness=sharpness))
 
 
+@in_full_precision
 def cross_uniformity(
     x: Tensor, y: Tensor, *, sharpness: float = 2.0, groups: Tensor | None = None, normalize: bool = True
 ) -> Tensor:
@@ -129,7 +131,7 @@ def cross_uniformity(
         >>> cross_uniformity(torch.ones(4, 3), torch.ones(4, 3))
         tensor(0.)
     """
-    x, y = as_rows("x", x), as_rows("y", y, like=x)
+    x, y = as_pair("x", x, "y", y)
     if normalize:
         x, y = unit_rows(x), unit_rows(y)
     ids = ids_or_rows(groups, x)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from core.objectives.barlow_twins import Reduce, batch_moments, off_diagonal_energy, summed
-from core.objectives.rows import as_rows
+from core.objectives.rows import as_pair, in_full_precision
 
 
+@in_full_precision
 def vicreg(
     x: Tensor,
     y: Tensor,
@@ -32,8 +33,8 @@ def vicreg(
         4 N d^2 (or 4 N^2 d where N < d on one process) forward; memory O(min(d, N)^2 + N d).
 
     Source:
-        Bardes et al. 2022, "VICReg: variance-invariance-covariance regularization for self-supervised learning",
-        eqs. 1-6. Verified against numbers of lightly's code.
+        Bardes et al. 2022, "VICReg: variance-invariance-covariance regularization for self-supervised
+        learning", eqs. 1-6. Verified against numbers of lightly's code.
 
     Distributed:
         statistic: pass `reduce`; all three terms are then those of the whole batch.
@@ -61,7 +62,7 @@ def vicreg(
         >>> round(float(vicreg(torch.ones(4, 3), torch.ones(4, 3))), 4)  # 25 (1 - sqrt(1e-4))
         24.75
     """
-    x, y = as_rows("x", x), as_rows("y", y, like=x)
+    x, y = as_pair("x", x, "y", y)
     width = max(x.shape[1], 1)
     difference = summed((x - y).square().sum(), reduce)
     hinge, energy = x.new_zeros(()), x.new_zeros(())

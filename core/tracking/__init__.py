@@ -1,12 +1,13 @@
 """MLflow runs, model cards, registry, promotion and serving guards."""
 
 from core.tracking.card import model_card
+from core.tracking.catalog import list_models, local_model
 from core.tracking.package import checked_artifacts
 from core.tracking.promotion import Score, decide, promote, rollback
-from core.tracking.registry import Registered, list_models, local_model, register
+from core.tracking.registry import Registered, register
 from core.tracking.result import Result, parse_result, read_result, write_result
 from core.tracking.run import TrackedRun, start_run
-from core.tracking.store import quiet_environment, repository_root, tracking_uri
+from core.tracking.store import repository_root, tracking_uri
 from core.tracking.weights import load_weights, save_weights
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "model_card",
     "parse_result",
     "promote",
-    "quiet_environment",
     "read_result",
     "register",
     "repository_root",

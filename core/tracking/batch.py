@@ -1,4 +1,4 @@
-"""Predict a whole CSV or JSONL file: results and errors as JSONL, resumable, one bad row never stops the rest.
+"""Predict a whole CSV or JSONL file: resumable, and one bad row never stops the rest.
 
 Run as ``python -P -m core.tracking.batch FOLDER INPUT OUTPUT`` with ``PYTHONPATH=FOLDER/code``.
 """
@@ -10,18 +10,20 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from core.errors import DataError, KindredError
 from core.files import read_json, sha256_file, write_json
-from core.tracking.store import quiet_environment
+from core.tracking.guard import plain_failure
+from core.tracking.request import check_rows, named_columns
+from core.tracking.store import quiet_mlflow
 
 
 def main() -> int:
-    """Command line; exit 0 when every row was answered or listed as an error, 2 for a mistake in the input."""
+    """Command line; exit 0 when each row was answered or listed as an error, 2 for a mistake in the input."""
     parser = argparse.ArgumentParser(prog="core.tracking.batch", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("input", type=Path)
@@ -29,7 +31,7 @@ def main() -> int:
     parser.add_argument("--label", default="model")
     parser.add_argument("--batch", type=int, default=64)
     options = parser.parse_args()
-    quiet_environment()
+    quiet_mlflow()
     try:
         import mlflow.pyfunc
 
@@ -50,9 +52,9 @@ def main() -> int:
 def predict_file(model: Any, source: Path, output: Path, *, label: str, batch: int = 64) -> tuple[int, int]:
     """Answer every row of ``source``; returns the numbers of rows answered and refused.
 
-    ``output`` gets one JSON object a row, ``{"row": n, "prediction": ...}``, n counted from 0; rows that the model
-    refuses go to ``<output>.errors.jsonl`` with the reason. An interrupted call goes on after the last whole line;
-    that a finished or interrupted output belongs to another input or model is an error.
+    ``output`` gets one JSON object a row, ``{"row": n, "prediction": ...}``, n counted from 0; rows that
+    the model refuses go to ``<output>.errors.jsonl`` with the reason. An interrupted call goes on after
+    the last whole line; that a finished or interrupted output belongs to another input or model is an error.
 
     Raises:
         DataError: unreadable input, or an output that belongs to something else.
@@ -71,12 +73,12 @@ def predict_file(model: Any, source: Path, output: Path, *, label: str, batch: i
             file.write_bytes(b"")
         write_json(state, identity)
     finished = _finished_rows(output) | _finished_rows(errors)
-    columns, total = _columns(model), _count(source)
+    columns, total = named_columns(model.metadata.get_input_schema()), _count(source)
     with output.open("a", encoding="utf-8") as good, errors.open("a", encoding="utf-8") as bad:
         pending = ((number, row) for number, row in read_rows(source, columns) if number not in finished)
         seen = len(finished)
         while group := list(islice(pending, batch)):
-            _answer(model, group, good, bad)
+            _answer(model, columns, group, good, bad)
             seen += len(group)
             print(f"\r{seen}/{total} rows", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -86,7 +88,7 @@ def predict_file(model: Any, source: Path, output: Path, *, label: str, batch: i
     return len(_finished_rows(output)), refused
 
 
-def read_rows(source: Path, columns: dict[str, str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def read_rows(source: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Rows of a CSV or JSONL file; a row that cannot be read is yielded as the sentence that says why."""
     with source.open(encoding="utf-8-sig", newline="") as stream:
         if source.suffix.lower() == ".csv":
@@ -127,20 +129,22 @@ def errors_path(output: Path) -> Path:
     return output.with_name(output.name + ".errors.jsonl")
 
 
-def _answer(model: Any, group: list[tuple[int, Any]], good: IO[str], bad: IO[str]) -> None:
+def _answer(
+    model: Any, columns: Mapping[str, str], group: list[tuple[int, Any]], good: IO[str], bad: IO[str]
+) -> None:
     readable = [(number, row) for number, row in group if isinstance(row, dict)]
     for number, reason in group:
         if isinstance(reason, str):
             _write(bad, {"row": number, "error": reason})
     try:
-        answers = _predict(model, [row for _, row in readable]) if readable else []
+        answers = _predict(model, columns, [row for _, row in readable]) if readable else []
         for (number, _), answer in zip(readable, answers):
             _write(good, {"row": number, "prediction": answer})
     except Exception:
         # One bad row spoils a batch, so each gets its own chance.
         for number, row in readable:
             try:
-                answer = _predict(model, [row])[0]
+                answer = _predict(model, columns, [row])[0]
             except Exception as error:
                 _write(bad, {"row": number, "error": _sentence(error), "input": row})
             else:
@@ -150,12 +154,10 @@ def _answer(model: Any, group: list[tuple[int, Any]], good: IO[str], bad: IO[str
         os.fsync(stream.fileno())
 
 
-def _predict(model: Any, rows: list[dict[str, Any]]) -> list[Any]:
+def _predict(model: Any, columns: Mapping[str, str], rows: list[dict[str, Any]]) -> list[Any]:
     import pandas as pd
 
-    unknown = sorted({name for row in rows for name in row} - set(_columns(model))) if _columns(model) else []
-    if unknown:
-        raise DataError(f"unknown field {unknown[0]!r}", expected=f"only {', '.join(_columns(model))}")
+    check_rows(rows, "dataframe_records", columns)
     answers = model.predict(pd.DataFrame.from_records(rows))
     answers = answers.to_dict("records") if hasattr(answers, "to_dict") else list(answers)
     if len(answers) != len(rows):
@@ -171,8 +173,6 @@ def _plain(answer: Any) -> Any:
 
 
 def _sentence(error: Exception) -> str:
-    from core.tracking.server import plain_failure
-
     return plain_failure(400, json.dumps({"message": str(error)}).encode())[1]
 
 
@@ -190,13 +190,6 @@ def _finished_rows(path: Path) -> set[int]:
         with path.open("r+b") as stream:
             stream.truncate(len(whole))
     return {json.loads(line)["row"] for line in whole.splitlines()}
-
-
-def _columns(model: Any) -> dict[str, str]:
-    schema = model.metadata.get_input_schema()
-    if schema is None or not schema.has_input_names():
-        return {}
-    return {one.name: getattr(one.type, "name", "array") for one in schema.inputs}
 
 
 def _count(source: Path) -> int:

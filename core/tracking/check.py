@@ -3,10 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from core.tracking.store import quiet_environment
+from core.errors import RegistryError
+from core.tracking.store import patiently, quiet_mlflow
+
+
+def check_model(uri: str, root: Path) -> None:
+    """Load a logged model in a fresh process, from its own code, and ask it its input example.
+
+    Raises:
+        RegistryError: with the last line of what went wrong.
+    """
+    import mlflow
+
+    folder = Path(patiently(mlflow.artifacts.download_artifacts, uri))
+    with tempfile.TemporaryDirectory(prefix="kindred-check-") as elsewhere:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "core.tracking.check", str(folder), "--not-from", str(root)],
+            cwd=elsewhere,
+            env=model_environment(folder),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RegistryError(
+            "the logged model does not answer its own input example",
+            seen=lines[-1],
+            remedy="mend the model's code; no version was registered",
+        )
+
+
+def model_environment(folder: Path) -> dict[str, str]:
+    """Environment of a process that runs a model from its own copy of the code, not from the repository."""
+    return {**os.environ, "PYTHONPATH": str(folder / "code"), "PYTHONSAFEPATH": "1"}
 
 
 def main() -> int:
@@ -15,7 +51,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--not-from", type=Path, required=True)
     options = parser.parse_args()
-    quiet_environment()
+    quiet_mlflow()
     import mlflow
 
     model = mlflow.pyfunc.load_model(str(options.folder))

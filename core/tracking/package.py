@@ -49,8 +49,8 @@ def locked_requirements(names: Iterable[str], lock: str | os.PathLike[str]) -> l
 def copy_code(packages: Sequence[str], root: str | os.PathLike[str], target: Path) -> list[Path]:
     """Copy the named packages from ``root`` into ``target`` and return the top folders for ``code_paths``.
 
-    ``medical.ecg`` copies ``medical/__init__.py`` and ``medical/ecg``, not its neighbours; caches and compiled
-    files stay behind.
+    ``medical.ecg`` copies ``medical/__init__.py`` and ``medical/ecg``, not its neighbours; caches and
+    compiled files stay behind.
     """
     for package in packages:
         *parents, _ = package.split(".")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import io
 import lzma
 import os
 import pickletools
@@ -31,7 +30,7 @@ def pickle_inside(stream: BinaryIO) -> str:
     Found are pickles of protocol 0 to 5, bare or compressed (joblib), both forms of ``torch.save``, and numpy
     arrays of Python objects, also inside ``.npz``.
 
-    >>> import pickle
+    >>> import io, pickle
     >>> pickle_inside(io.BytesIO(pickle.dumps([1])))
     'a pickle'
     >>> pickle_inside(io.BytesIO(b'{"a": 1}'))

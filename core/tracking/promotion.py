@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import RegistryError
+from core.tracking.result import Result
 from core.tracking.store import PatientClient, connect
 
 CHAMPION = "champion"
@@ -26,6 +27,12 @@ class Score:
     value: float | None
     higher_is_better: bool
     evaluation_digest: str
+
+    @staticmethod
+    def of(result: Result) -> Score:
+        """The score of a result that has no version yet."""
+        primary = result.primary
+        return Score(0, primary.name, result.score, primary.higher_is_better, result.comparable)
 
     def tags(self) -> dict[str, str]:
         """As tags of the model version."""
@@ -88,7 +95,8 @@ def decide(candidate: Score, champion: Score | None) -> Decision:
     relation = "not worse than" if better else "worse than"
     return Decision(
         better,
-        f"{candidate.metric} {candidate.value:.4g} is {relation} {champion.value:.4g} of version {champion.version}",
+        f"{candidate.metric} {candidate.value:.4g} is {relation} "
+        f"{champion.value:.4g} of version {champion.version}",
     )
 
 

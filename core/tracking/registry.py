@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.errors import CheckpointError, RegistryError
-from core.files import sha256_file, write_json
+from core.errors import CheckpointError, DataError, RegistryError
+from core.files import read_json, sha256_file, write_json
 from core.tracking.card import model_card
+from core.tracking.catalog import versions_or_none
+from core.tracking.check import check_model
 from core.tracking.package import CHECKSUMS, content_digest, copy_code, locked_requirements, write_checksums
 from core.tracking.promotion import (
     CHALLENGER,
@@ -24,7 +25,6 @@ from core.tracking.promotion import (
     decide,
     make_champion,
     version_of,
-    versions,
 )
 from core.tracking.result import Result, parse_result, read_result
 from core.tracking.run import start_run
@@ -47,6 +47,15 @@ class Registered:
     model_uri: str
 
 
+def read_registered(path: str | os.PathLike[str]) -> Registered:
+    """Read a ``registered.json``. Raises DataError when it is not one."""
+    raw = read_json(path)
+    try:
+        return Registered(**raw)
+    except TypeError as error:
+        raise DataError(f"{path}", seen=str(error), expected="what the register stage writes") from None
+
+
 def register(
     name: str,
     *,
@@ -66,9 +75,9 @@ def register(
 ) -> Registered:
     """Register a trained model and let the gate decide whether it becomes the champion.
 
-    The version is made only after the model was logged whole, loaded in a fresh process from its own copy of the
-    code and asked its own input example. Killed at any point, the next call goes on: a version that holds the
-    same content and the same result is used again, never doubled.
+    The version is made only after the model was logged whole, loaded in a fresh process from its own copy
+    of the code and asked its own input example. Killed at any point, the next call goes on: a version that
+    holds the same content and the same result is used again, never doubled.
 
     Args:
         name: registered name, by convention the pipeline's (lower case, digits, underscores).
@@ -76,7 +85,8 @@ def register(
         artifacts: name -> file or folder; the model finds them by :func:`core.tracking.checked_artifacts`.
         weights: the safetensors file, inside one of the artifacts, whose SHA-256 identifies the weights.
         packages: packages of the repository that the model imports, e.g. ``["core", "code_search"]``.
-        requirements: distributions that the model imports; pinned with all they need from ``requirements.lock``.
+        requirements: distributions that the model imports; pinned with all they need from
+            ``requirements.lock``.
         signature: ``mlflow.models.ModelSignature`` of input and output.
         input_example: at least two rows.
         result: the evaluate stage's result, or the path of its ``metrics.json``.
@@ -87,8 +97,8 @@ def register(
         root: repository root; found from the working directory when left out.
 
     Raises:
-        RegistryError: a wrong name, fewer than two example rows, a requirement that is not locked, a model that
-            does not answer its own example.
+        RegistryError: a wrong name, fewer than two example rows, a requirement that is not locked, a model
+            that does not answer its own example.
         CheckpointError: the weights are not among the artifacts, or an artifact holds a pickle.
     """
     home = Path(root or repository_root()).absolute()
@@ -98,17 +108,20 @@ def register(
     if rows < 2:
         raise RegistryError(f"input example of {name}", seen=f"{rows} row", expected="at least 2 rows")
     outcome = _as_result(result)
+    score = Score.of(outcome)
     pins = locked_requirements(requirements, home / "requirements.lock")
     weights_sha256 = _weights_digest(Path(weights), artifacts)
     client = connect(home)
     with tempfile.TemporaryDirectory(prefix="kindred-register-") as scratch:
         code_paths = copy_code(packages, home, Path(scratch) / "code")
-        table = write_checksums(Path(scratch) / f"{CHECKSUMS}.json", artifacts)
-        parts = {"artifacts": table, "pins": pins, "model": sha256_file(model_code), "limit": max_request_mib}
+        checks = Path(scratch) / f"{CHECKSUMS}.json"
+        parts = {
+            "artifacts": write_checksums(checks, artifacts),
+            "pins": pins,
+            "model_code": sha256_file(model_code),
+            "max_request_mib": max_request_mib,
+        }
         digest = content_digest(parts, Path(scratch) / "code")
-        score = Score(
-            0, outcome.primary.name, outcome.score, outcome.primary.higher_is_better, outcome.comparable
-        )
         found = _same_version(client, name, digest, score)
         if found is None:
             card = model_card(
@@ -119,27 +132,35 @@ def register(
                 weights_sha256=weights_sha256,
                 provenance=provenance(home),
             )
-            labels = {
-                "kindred.content_digest": digest,
-                "kindred.weights_sha256": weights_sha256,
-                **score.tags(),
-            }
+            (Path(scratch) / "model_card.md").write_text(card, encoding="utf-8")
             with start_run(name, "register", params, root=home, data_digest=outcome.data_digest) as run:
                 run.log_metrics({key: metric.value for key, metric in outcome.metrics.items()})
-                (Path(scratch) / "model_card.md").write_text(card, encoding="utf-8")
                 run.log_file(Path(scratch) / "model_card.md")
                 uri, model_id = _log_model(
                     python_model=str(model_code),
-                    artifacts={**{key: str(path) for key, path in artifacts.items()},
-                               CHECKSUMS: str(Path(scratch) / f"{CHECKSUMS}.json")},
+                    artifacts={key: str(path) for key, path in {**artifacts, CHECKSUMS: checks}.items()},
                     code_paths=[str(path) for path in code_paths],
                     pip_requirements=pins,
                     signature=signature,
                     input_example=input_example,
-                    metadata={"kindred": {"weights_sha256": weights_sha256, "max_request_mib": max_request_mib}},
-                )  # fmt: skip
+                    metadata={
+                        "kindred": {"weights_sha256": weights_sha256, "max_request_mib": max_request_mib}
+                    },
+                )
                 check_model(uri, home)
-                found = _new_version(client, name, uri, model_id, run.run_id, labels, card)
+                found = _new_version(
+                    client,
+                    name,
+                    source=uri,
+                    model_id=model_id,
+                    run_id=run.run_id,
+                    description=card,
+                    tags={
+                        "kindred.content_digest": digest,
+                        "kindred.weights_sha256": weights_sha256,
+                        **score.tags(),
+                    },
+                )
     version = int(found.version)
     alias, reason = _place(client, name, version, score, found.tags)
     registered = Registered(
@@ -150,95 +171,11 @@ def register(
         weights_sha256=weights_sha256,
         primary={"name": score.metric, "value": score.value, "evaluation_digest": score.evaluation_digest},
         reason=reason,
-        model_uri=f"models:/{name}@{alias}" if alias else f"models:/{name}/{version}",
+        model_uri=f"models:/{name}@{alias}",
     )
     if output is not None:
         write_json(output, asdict(registered))
     return registered
-
-
-def local_model(
-    name: str, alias: str = CHAMPION, *, root: str | os.PathLike[str] | None = None
-) -> tuple[Path, int]:
-    """Folder on this machine that holds the model behind an alias (or a version number), and its version.
-
-    Raises:
-        RegistryError: no such model, alias or version.
-    """
-    client = connect(root)
-    import mlflow
-
-    existing = versions(client, name)
-    version = int(alias) if alias.isdigit() else version_of(client, name, alias)
-    if version is None or version not in existing:
-        raise RegistryError(
-            f"alias or version of {name}", seen=alias, expected=f"an alias, or one of the versions {sorted(existing)}",
-            remedy="kindred models list",
-        )  # fmt: skip
-    return Path(patiently(mlflow.artifacts.download_artifacts, f"models:/{name}/{version}")), version
-
-
-def list_models(root: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
-    """Every version of every model, newest first: name, version, aliases, metric, value, reason, weights_sha256."""
-    client = connect(root)
-    rows = []
-    for model in client.search_registered_models(max_results=1000):
-        aliases = client.get_registered_model(model.name).aliases
-        for number, version in sorted(versions_or_none(client, model.name).items(), reverse=True):
-            score = Score.from_tags(number, version.tags)
-            rows.append(
-                {
-                    "name": model.name,
-                    "version": number,
-                    "aliases": sorted(alias for alias, holder in aliases.items() if int(holder) == number),
-                    "metric": score.metric,
-                    "value": score.value,
-                    "evaluation_digest": score.evaluation_digest,
-                    "reason": version.tags.get("kindred.reason", ""),
-                    "weights_sha256": version.tags.get("kindred.weights_sha256", ""),
-                }
-            )
-    return rows
-
-
-def versions_or_none(client: PatientClient, name: str) -> dict[int, Any]:
-    """Like :func:`core.tracking.promotion.versions`, but empty for a model without versions."""
-    try:
-        return versions(client, name)
-    except RegistryError:
-        return {}
-
-
-def check_model(uri: str, root: Path) -> None:
-    """Load a logged model in a fresh process, from its own code, and ask it its input example.
-
-    Raises:
-        RegistryError: with the last line of what went wrong.
-    """
-    import mlflow
-
-    folder = Path(patiently(mlflow.artifacts.download_artifacts, uri))
-    with tempfile.TemporaryDirectory(prefix="kindred-check-") as elsewhere:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "core.tracking.check", str(folder), "--not-from", str(root)],
-            cwd=elsewhere,
-            env=model_environment(folder),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise RegistryError(
-            "the logged model does not answer its own input example",
-            seen=lines[-1],
-            remedy="mend the model's code; no version was registered",
-        )
-
-
-def model_environment(folder: Path) -> dict[str, str]:
-    """Environment of a process that runs a model from its own copy of the code, not from the repository."""
-    return {**os.environ, "PYTHONPATH": str(folder / "code"), "PYTHONSAFEPATH": "1"}
 
 
 def _as_result(result: Result | Mapping[str, Any] | str | os.PathLike[str]) -> Result:
@@ -275,7 +212,7 @@ def _log_model(**arguments: Any) -> tuple[str, str]:
 
 
 def _same_version(client: PatientClient, name: str, digest: str, score: Score) -> Any:
-    """An existing version with this content and this result: what a killed registration left, or a repetition."""
+    """An existing version with this content and result: left by a killed registration, or a repetition."""
     wanted = {"kindred.content_digest": digest, **score.tags()}
     for _, version in sorted(versions_or_none(client, name).items(), reverse=True):
         if all(version.tags.get(key) == value for key, value in wanted.items()):
@@ -283,9 +220,7 @@ def _same_version(client: PatientClient, name: str, digest: str, score: Score) -
     return None
 
 
-def _new_version(
-    client: PatientClient, name: str, uri: str, model_id: str, run_id: str, tags: Mapping[str, str], card: str
-) -> Any:
+def _new_version(client: PatientClient, name: str, **version: Any) -> Any:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -293,9 +228,7 @@ def _new_version(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return client.create_model_version(
-        name, source=uri, run_id=run_id, tags=dict(tags), description=card, model_id=model_id
-    )
+    return client.create_model_version(name, **version)
 
 
 def _place(
@@ -314,9 +247,7 @@ def _place(
     champion = None
     if holder is not None:
         champion = Score.from_tags(holder, client.get_model_version(name, str(holder)).tags)
-    decision = decide(
-        Score(version, score.metric, score.value, score.higher_is_better, score.evaluation_digest), champion
-    )
+    decision = decide(replace(score, version=version), champion)
     if decision.promote:
         make_champion(client, name, version, decision.reason)
         return CHAMPION, decision.reason

@@ -15,10 +15,11 @@ from core.files import read_json, write_json
 
 
 class Primary(Settings):
-    """The one metric that decides about promotion."""
+    """The one metric that decides about promotion; ``baseline`` names the metric it is shown against."""
 
     name: str
     higher_is_better: bool = True
+    baseline: str | None = None
 
 
 class Metric(Settings):
@@ -89,12 +90,10 @@ def parse_result(raw: Mapping[str, Any], *, origin: str) -> Result:
         result = parse_settings(dict(raw), Result, origin=origin)
     except ValueError as error:
         raise DataError(str(error)) from None
-    if result.primary.name not in result.metrics:
-        raise DataError(
-            f"primary.name in {origin}",
-            seen=result.primary.name,
-            expected=f"one of the metrics: {', '.join(sorted(result.metrics))}",
-        )
+    for key, name in (("name", result.primary.name), ("baseline", result.primary.baseline)):
+        if name is not None and name not in result.metrics:
+            expected = f"one of the metrics: {', '.join(sorted(result.metrics))}"
+            raise DataError(f"primary.{key} in {origin}", seen=name, expected=expected)
     return result
 
 

@@ -74,7 +74,7 @@ def start_run(
     data_digest: str = "",
     root: str | os.PathLike[str] | None = None,
 ) -> Iterator[TrackedRun]:
-    """Open a run of one stage in the experiment named like the pipeline; closed as FAILED when the block raises.
+    """Open a run of one stage in the pipeline's experiment; closed as FAILED when the block raises.
 
     Args:
         params: nested mapping; logged flat, with dotted names.
@@ -145,7 +145,7 @@ def _this_process() -> str:
 
 
 def _close_orphans(client: PatientClient, experiment: str) -> None:
-    """A process killed with -9 cannot close its run; the next run of the pipeline on the same machine does."""
+    """A process killed with -9 cannot close its run; the pipeline's next run on the same machine does."""
     import psutil
 
     host = socket.gethostname()

@@ -50,8 +50,8 @@ def read_request(model_input: Any, fields: Sequence[Field], *, max_rows: int = 1
     """Turn what MLflow hands to ``predict`` into checked rows: a list of ``{field name: value}``.
 
     Args:
-        model_input: DataFrame, list of mappings, mapping of columns or one mapping, or, where exactly one field is
-            required, a list of its values or a numpy array whose first axis is the rows.
+        model_input: DataFrame, list of mappings, mapping of columns or one mapping, or, where exactly one
+            field is required, a list of its values or a numpy array whose first axis is the rows.
         fields: what a row may hold.
         max_rows: most rows of one request.
 
@@ -59,8 +59,8 @@ def read_request(model_input: Any, fields: Sequence[Field], *, max_rows: int = 1
         rows with every field present; integers as int, numbers as float, arrays as float64 ndarray.
 
     Raises:
-        ServingError: empty request, too many rows, unknown or missing field, wrong type or shape, NaN or infinity,
-            a text or array that is too long, a path or URL where an array belongs.
+        ServingError: empty request, too many rows, unknown or missing field, wrong type or shape, NaN or
+            infinity, a text or array that is too long, a path or URL where an array belongs.
 
     >>> read_request([{"query": "read json"}], [Field("query", "text"), Field("top", "integer", False, 10)])
     [{'query': 'read json', 'top': 10}]
@@ -88,7 +88,7 @@ def read_request(model_input: Any, fields: Sequence[Field], *, max_rows: int = 1
 
 
 def request_signature(fields: Sequence[Field], outputs: Mapping[str, str] | None = None) -> Any:
-    """The MLflow signature of :func:`read_request`'s fields; ``outputs`` maps output columns to MLflow types."""
+    """The MLflow signature of a request's fields; ``outputs`` maps output columns to MLflow types."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
@@ -112,7 +112,7 @@ def request_signature(fields: Sequence[Field], outputs: Mapping[str, str] | None
 
 
 def guarded(predict: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a pyfunc's ``predict`` so that a KindredError reaches the HTTP client as status 400 with its sentence.
+    """Decorate a pyfunc's ``predict``: a KindredError reaches the client as status 400 with its sentence.
 
     Any other exception passes: it is a bug in the model, not in the request.
     """

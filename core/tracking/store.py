@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from core.errors import RegistryError
 from core.files import sha256_file
+from core.stage import quiet_environment
 
 T = TypeVar("T")
 
@@ -21,24 +22,21 @@ ARTIFACTS = "mlartifacts"
 PATIENCE_SECONDS = 120.0
 _LOCKED = ("database is locked", "database table is locked", "database schema is locked")
 _QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "DVC_NO_ANALYTICS": "1",
-    "HF_HUB_OFFLINE": "1",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     # Requirements come from the lock, never from whatever project file lies in the working directory.
     "MLFLOW_UV_AUTO_DETECT": "false",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     # An unreachable tracking server is reported after seconds, not after the default of several minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
 }
 
 
-def quiet_environment() -> None:
-    """Turn telemetry, downloads and progress bars off; what the user has set stays."""
+def quiet_mlflow() -> None:
+    """Turn MLflow's telemetry, progress bars and advice off, before it is imported; what is set stays."""
+    quiet_environment()
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     # Our requests are checked by core.tracking.serving, which says more than a type hint can.
@@ -85,8 +83,8 @@ def database_file(uri: str) -> Path | None:
 def patiently(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Call, and call again while SQLite says that another process holds the database.
 
-    A locked database means that the transaction was rolled back, so that repeating it is safe. Waits grow from
-    50 ms to 2 s with jitter; after ``PATIENCE_SECONDS`` the last error is raised.
+    A locked database means that the transaction was rolled back, so that repeating it is safe. Waits grow
+    from 50 ms to 2 s with jitter; after ``PATIENCE_SECONDS`` the last error is raised.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = 0.05
@@ -122,7 +120,7 @@ def connect(root: str | os.PathLike[str] | None = None) -> PatientClient:
     Raises:
         RegistryError: the store cannot be opened: read-only folder, unreachable server, foreign schema.
     """
-    quiet_environment()
+    quiet_mlflow()
     uri = tracking_uri(root)
     file = database_file(uri)
     if file is not None:

@@ -60,7 +60,7 @@ def load_weights(path: str | os.PathLike[str], sha256: str) -> dict[str, Tensor]
     The bytes that are hashed are the bytes that are parsed: the file is read once.
 
     Raises:
-        CheckpointError: the file is missing, its digest differs, or it is not safetensors (a pickle is named so).
+        CheckpointError: the file is missing, its digest differs, or it is not safetensors.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load

@@ -1,0 +1,91 @@
+"""The folder of an encoder: ``model.safetensors``, ``config.json`` with the weights' SHA-256, ``tokenizer.json``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from code_search.model.fields import FieldedText
+from code_search.tokenize import CodeTokenizer
+from core.encoders.text import TransformerText
+from core.errors import CheckpointError
+from core.files import atomic_directory, read_json, write_json
+from core.tracking.weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from code_search.model.encoder import CodeEncoder
+
+FORMAT = "kindred-code-encoder/1"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    name: str
+    module: type
+
+
+_KINDS = (_Kind("static", FieldedText), _Kind("transformer", TransformerText))
+
+
+def save_encoder(encoder: CodeEncoder, folder: str | os.PathLike[str]) -> str:
+    """Write an encoder's folder, whole or not at all; returns the SHA-256 of its weights."""
+    kind = next(kind.name for kind in _KINDS if isinstance(encoder.module, kind.module))
+    with atomic_directory(folder) as target:
+        digest = save_weights(target / WEIGHTS, encoder.module.state_dict())
+        settings: Any = encoder.module.settings
+        write_json(
+            target / CONFIG,
+            {
+                "format": FORMAT,
+                "encoder": {"kind": kind, "settings": settings},
+                "markers": encoder.tokenizer.save(target),
+                "code_length": encoder.code_length,
+                "text_length": encoder.text_length,
+                "dense_weight": encoder.dense_weight,
+                "weights_sha256": digest,
+            },
+        )
+    encoder.digest = digest
+    return digest
+
+
+def load_encoder(folder: str | os.PathLike[str], *, precision: str = "32") -> CodeEncoder:
+    """Read an encoder from its folder, in eval mode, on the CPU.
+
+    Args:
+        precision: ``32`` or ``bf16``, see `CodeEncoder`.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or of another format; the weights are not those of the
+            configuration.
+    """
+    from code_search.model.encoder import CodeEncoder
+
+    home = Path(folder)
+    config = _read_config(home / CONFIG)
+    try:
+        if config["format"] != FORMAT:
+            raise CheckpointError(f"format of {home / CONFIG}", seen=config["format"], expected=FORMAT)
+        state = load_weights(home / WEIGHTS, config["weights_sha256"])
+        kind, settings = config["encoder"]["kind"], config["encoder"]["settings"]
+        module: Any = FieldedText(**settings) if kind == "static" else TransformerText.from_settings(settings)
+        module.load_state_dict(state)
+        tokenizer = CodeTokenizer.load(home, config["markers"])
+        return CodeEncoder(
+            module.eval(), tokenizer, code_length=config["code_length"], text_length=config["text_length"],
+            digest=config["weights_sha256"], dense_weight=config["dense_weight"], precision=precision,
+        )  # fmt: skip
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{home / CONFIG} does not describe its weights", seen=str(error), remedy="run the training again"
+        ) from None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    config = read_json(path)
+    if not isinstance(config, dict) or "format" not in config:
+        raise CheckpointError(f"{path}", seen=config, expected=f"the configuration of an encoder, {FORMAT}")
+    return config

@@ -1,0 +1,156 @@
+"""Does the search survive other variable names? Variables of the right answer are renamed, the query stays.
+
+After ContraBERT (Liu et al., ICSE 2023, robustness test), with what its figure leaves out: how many
+functions each point rests on, several draws, intervals, and the same functions before renaming beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from code_search.data.functions import Function
+from code_search.data.mutate import local_variables, rename_variables
+from code_search.evaluate import RANKINGS, Task, Vectors
+from code_search.fuse import hybrid
+from code_search.lexical import WordIndex
+
+COUNTS: tuple[int | None, ...] = (0, 1, 2, 4, 8, None)
+"""Variables renamed a function; None: all of them."""
+RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of a function's variables that are renamed."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One ranking at one amount of renaming.
+
+    Attributes:
+        task: name of the task (names shown or hidden).
+        ranking: ``bm25``, ``dense`` or ``hybrid``.
+        axis: ``count`` or ``rate``; level: variables renamed (None: all), or the share of them.
+        n: functions that have so many variables (``count``), or any (``rate``).
+        before: their mean reciprocal rank without renaming.
+        mrr, low, high: after it, mean over the draws, with its 95 % interval over functions and draws' mean.
+        first: how many of the n answers stood first before; stayed: the share of those that still do, mean over
+            the draws; None where none stood first.
+    """
+
+    task: str
+    ranking: str
+    axis: str
+    level: float | None
+    n: int
+    before: float
+    mrr: float
+    low: float
+    high: float
+    first: int
+    stayed: float | None
+
+
+def robustness(
+    task: Task,
+    vectors: Vectors,
+    weight: float,
+    *,
+    counts: Sequence[int | None] = COUNTS,
+    rates: Sequence[float] = RATES,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> list[Point]:
+    """Measure every ranking at every amount of renaming.
+
+    Only the right answer is renamed; the other candidates keep their names, so a rank can only suffer from
+    what renaming takes away. A function with fewer than ``k`` variables is left out at ``k`` (see ``Point.n``).
+
+    Args:
+        task: with one candidate a query (query i asks for candidate i).
+        vectors: of the encoder.
+        weight: share of the dense part in ``hybrid``.
+        seeds: one draw of the variables each.
+    """
+    variables = [len(local_variables(f.code, f.language)) for f in task.candidates]
+    base = _Base(task, vectors, weight)
+    amounts: list[tuple[str, float | None]] = [("count", count) for count in counts]
+    amounts += [("rate", rate) for rate in rates]
+    points = []
+    for axis, level in amounts:
+        renamed = [_how_many(axis, level, number) for number in variables]
+        rows = [row for row, many in enumerate(renamed) if many is not None]
+        if not rows:
+            continue
+        many = [number or 0 for number in renamed]
+        draws = [base.reciprocal(many, seed) for seed in (seeds[:1] if level == 0 else seeds)]
+        points += [base.point(axis, level, rows, [draw[name] for draw in draws], name) for name in RANKINGS]
+    return points
+
+
+def _how_many(axis: str, level: float | None, variables: int) -> int | None:
+    """How many variables of a function are renamed; None where it has too few to take part."""
+    if axis == "rate":
+        return round((level or 0) * variables) if variables else None
+    wanted = max(variables, 1) if level is None else int(level)
+    return wanted if variables >= wanted else None
+
+
+class _Base:
+    """Scores of the pool as it is, into which the scores of renamed answers are put."""
+
+    def __init__(self, task: Task, vectors: Vectors, weight: float) -> None:
+        self.task, self.vectors, self.weight = task, vectors, weight
+        self.asked = vectors.queries(task.queries)
+        self.dense = self.asked @ vectors.functions(task.candidates).T
+        self.before = self.reciprocal([0] * len(task.queries), 0)
+
+    def reciprocal(self, many: Sequence[int], seed: int) -> dict[str, np.ndarray]:
+        """Reciprocal ranks (N,) with ``many[i]`` variables of answer i renamed, by ranking."""
+        from core.evaluation.retrieval import ranks
+
+        candidates = self.task.candidates
+        answers = [_renamed(function, k, seed) for function, k in zip(candidates, many)]
+        own = np.arange(len(candidates))
+        dense = self.dense.copy()
+        dense[own, own] = np.einsum("nd,nd->n", self.asked, self.vectors.functions(answers))
+        # Statistics of words are taken over the pool and the renamed answers together.
+        codes = [function.code for function in [*candidates, *answers]]
+        scores = WordIndex.from_texts(codes).score_matrix(self.task.queries)
+        lexical = scores[:, : len(own)].copy()
+        lexical[own, own] = scores[own, len(own) + own]
+        found = {"bm25": lexical, "dense": dense, "hybrid": hybrid(dense, lexical, self.weight)}
+        return {name: 1.0 / ranks(values, own) for name, values in found.items()}
+
+    def point(
+        self, axis: str, level: float | None, rows: list[int], draws: list[np.ndarray], ranking: str
+    ) -> Point:
+        """Sum up the draws of one ranking."""
+        from core.evaluation.bootstrap import bootstrap_interval
+
+        after = np.stack(draws)[:, rows]
+        before = self.before[ranking][rows]
+        low, high = bootstrap_interval(after.mean(axis=0), [self.task.groups[row] for row in rows])
+        first = before >= 1
+        return Point(
+            task=self.task.name,
+            ranking=ranking,
+            axis=axis,
+            level=level,
+            n=len(rows),
+            before=float(before.mean()),
+            mrr=float(after.mean()),
+            low=low,
+            high=high,
+            first=int(first.sum()),
+            stayed=float((after[:, first] >= 1).mean()) if first.any() else None,
+        )
+
+
+def _renamed(function: Function, k: int, seed: int) -> Function:
+    """The function with ``k`` of its variables renamed; each function has a draw of its own."""
+    if k == 0:
+        return function
+    from core.learning.determinism import derive_seed
+
+    code, _ = rename_variables(function.code, function.language, k, derive_seed(seed, "rename", function.id))
+    return replace(function, code=code)

@@ -1,0 +1,223 @@
+"""The manifest of own data: a CSV of items, read strictly, with every path kept inside one root folder.
+
+    id,path,group,split,label
+    a1,images/a1.png,patient-7,train,0
+
+``group`` (patient, scene, repository) may be left out: each item is then its own group. ``split`` may be left out or
+empty in all rows: splits are then made by group (`group_split`). Paths are relative to the root.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.data.splits import check_splits, group_split
+from core.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPLITS = ("train", "valid", "test")
+FRACTIONS = {"train": 0.7, "valid": 0.15, "test": 0.15}
+_DOCS = "a CSV with the header id,path,group,split,label"
+
+
+def read_manifest(
+    path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str],
+    paths: Sequence[str] = ("path",),
+    optional_paths: Sequence[str] = (),
+    columns: Mapping[str, Any] | None = None,
+    splits: Collection[str] = SPLITS,
+    fractions: Mapping[str, float] = FRACTIONS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Read and check a manifest; files are confined, not opened (reading each is the business of validation).
+
+    Args:
+        path: the CSV (UTF-8; commas, semicolons or tabs).
+        root: the folder that holds all files.
+        paths: names of the columns that hold a file for every item.
+        optional_paths: path columns that may be missing or empty (a modality that an item lacks); "" then.
+        columns: further columns (labels, numbers, text): name -> a pandera Column, or a type (str, int, float,
+            bool: required, not empty).
+        splits: names that the split column may hold.
+        fractions, seed: for `group_split`, where no split is given.
+
+    Returns:
+        A table whose index is the row in the file (the header is row 1): ``id``, ``group``, ``split`` (str), path
+        columns as absolute str, the asked columns in their types, any further columns as str.
+
+    Raises:
+        DataError: missing or unreadable file, empty table, missing or doubled columns, doubled or empty ids, a
+            value of the wrong type, a path that leaves the root, a group in two splits. The message names file,
+            rows and remedy; up to five offenders are listed.
+    """
+    table = _read_csv(Path(path))
+    _require(table, ["id", *paths, *(columns or {})], path)
+    for name in optional_paths:
+        if name not in table:
+            table[name] = ""
+    if "group" not in table:
+        table["group"] = table["id"]
+    _validate(table, path, paths, columns or {})
+    for name in [*paths, *optional_paths]:
+        table[name] = [
+            str(confine(root, value, where=f"{path} row {row}, column {name}")) if value else ""
+            for row, value in table[name].items()
+        ]
+    if "split" not in table or (table["split"] == "").all():
+        table["split"] = group_split(table["group"].tolist(), fractions, seed)
+    wrong = table[~table["split"].isin(list(splits))]
+    if len(wrong):
+        raise DataError(
+            f"{path}: split of {_rows(wrong)}",
+            seen=sorted(set(wrong["split"]))[:5],
+            expected=f"one of {', '.join(splits)}",
+            remedy="name a split in every row, or leave the whole column empty",
+        )
+    check_splits(table["group"].tolist(), table["split"].tolist())
+    return table
+
+
+def confine(root: str | os.PathLike[str], path: str | os.PathLike[str], *, where: str = "path") -> Path:
+    """The absolute file that ``path`` means inside ``root``, after following every symbolic link.
+
+    Raises:
+        DataError: when the file lies outside ``root`` (by "..", an absolute path or a link), or is no path.
+
+    >>> confine("/data", "a/../b.png").as_posix()
+    '/data/b.png'
+    """
+    base = Path(root).resolve()
+    try:
+        full = (base / path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a link loop, a NUL byte
+        raise DataError(f"{where} is not a usable path", seen=str(path), expected=str(error)) from None
+    if full != base and base not in full.parents:
+        raise DataError(
+            f"{where} leaves the data root",
+            seen=str(path),
+            expected=f"a file inside {base}",
+            remedy="copy the file into the root, or set data.root to a folder that holds all files",
+        )
+    return full
+
+
+def check_classes(values: Sequence[Any], *, name: str = "label", minimum: int = 2) -> list[Any]:
+    """The sorted distinct labels. Raises DataError where there are fewer than ``minimum``.
+
+    >>> check_classes([1, 0, 1])
+    [0, 1]
+    """
+    found = sorted(set(values))
+    if len(found) < minimum:
+        raise DataError(
+            f"column {name}",
+            seen=found,
+            expected=f"at least {minimum} different values",
+            remedy="add items of another class: with one class there is nothing to tell apart",
+        )
+    return found
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            first = stream.readline()
+        separator = max(",;\t", key=first.count)
+        header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skip_blank_lines=False,
+            index_col=False,
+        )
+    except (FileNotFoundError, IsADirectoryError):
+        raise DataError(f"manifest {path} is missing", expected=_DOCS, remedy="set data.manifest") from None
+    except UnicodeDecodeError:
+        raise DataError(f"manifest {path} is not UTF-8", remedy="save it as CSV UTF-8") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"manifest {path} is not a table", seen=str(error), expected=_DOCS) from None
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise DataError(f"manifest {path}: columns given twice", seen=doubled, remedy="rename or drop one")
+    table.columns = header
+    table = table.apply(lambda column: column.str.strip())
+    table.index = pd.RangeIndex(2, len(table) + 2, name="row")
+    table = table[(table != "").any(axis=1)]
+    if table.empty:
+        raise DataError(f"manifest {path} has no rows", expected=_DOCS, remedy="add one row for each item")
+    return table
+
+
+def _require(table: pd.DataFrame, names: Sequence[str], path: Any) -> None:
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise DataError(
+            f"manifest {path}: column(s) {', '.join(missing)} missing",
+            seen=list(table.columns),
+            expected=", ".join(names),
+            remedy="add the column(s), or rename yours",
+        )
+
+
+def _validate(table: pd.DataFrame, path: Any, paths: Sequence[str], columns: Mapping[str, Any]) -> None:
+    """Types and emptiness by pandera, all offenders at once; converts the table's columns in place."""
+    import pandera.pandas as pa
+
+    filled = pa.Check(lambda column: column != "", error="a value (it is empty)")
+    schema: dict[str, Any] = {
+        name: pa.Column(str, filled) for name in ["id", "group", *(["split"] if False else []), *paths]
+    }
+    schema["id"] = pa.Column(str, [filled], unique=True)
+    for name, kind in columns.items():
+        schema[name] = kind if isinstance(kind, pa.Column) else _column(kind, filled)
+    try:
+        checked = pa.DataFrameSchema(schema, coerce=True).validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases.drop_duplicates(subset=["column", "index", "failure_case"])
+        shown = [
+            f"row {case.index_:.0f}, column {case.column}: {case.failure_case!r} is not {_words(case.check)}"
+            if case.index_ == case.index_ and case.index_ is not None
+            else f"column {case.column}: {_words(case.check)}"
+            for case in cases.rename(columns={"index": "index_"}).head(5).itertuples()
+        ]
+        raise DataError(
+            f"manifest {path}: {len(cases)} wrong value(s): {'; '.join(shown)}",
+            remedy="correct these rows, or take them out",
+        ) from None
+    for name in columns:
+        table[name] = checked[name]
+
+
+def _column(kind: type, filled: Any) -> Any:
+    import pandera.pandas as pa
+
+    if kind is str:
+        return pa.Column(str, filled)
+    if kind is bool:
+        return pa.Column(str, pa.Check.isin(["0", "1", "true", "false", "True", "False"]))
+    return pa.Column(kind)
+
+
+def _words(check: Any) -> str:
+    text = str(check)
+    if text == "field_uniqueness":
+        return "unique (given in several rows)"
+    return text.replace("coerce_dtype", "of type").replace("isin", "one of")
+
+
+def _rows(table: pd.DataFrame) -> str:
+    rows = [str(row) for row in table.index[:5]]
+    return f"row {', '.join(rows)}" + (f" and {len(table) - 5} more" if len(table) > 5 else "")

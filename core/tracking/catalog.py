@@ -1,0 +1,77 @@
+"""What is registered, and where it lies on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from core.errors import RegistryError
+from core.tracking.promotion import CHAMPION, Score, version_of, versions
+from core.tracking.store import PatientClient, connect, patiently
+
+
+def local_model(
+    name: str, alias: str = CHAMPION, *, root: str | os.PathLike[str] | None = None
+) -> tuple[Path, int]:
+    """Folder on this machine that holds the model behind an alias (or a version number), and its version.
+
+    Raises:
+        RegistryError: no such model, alias or version.
+    """
+    client = connect(root)
+    import mlflow
+
+    version = resolve(client, name, alias)
+    return Path(patiently(mlflow.artifacts.download_artifacts, f"models:/{name}/{version}")), version
+
+
+def resolve(client: PatientClient, name: str, alias: str) -> int:
+    """The version behind an alias, or behind a version number given as text."""
+    existing = versions(client, name)
+    version = int(alias) if alias.isdigit() else version_of(client, name, alias)
+    if version is None or version not in existing:
+        raise RegistryError(
+            f"alias or version of {name}",
+            seen=alias,
+            expected=f"an alias, or one of the versions {sorted(existing)}",
+            remedy="kindred models list",
+        )
+    return version
+
+
+def list_models(root: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
+    """Every version of every model, newest first, as plain mappings."""
+    client = connect(root)
+    rows = []
+    for model in client.search_registered_models(max_results=1000):
+        aliases = client.get_registered_model(model.name).aliases
+        for number, version in sorted(versions_or_none(client, model.name).items(), reverse=True):
+            score = Score.from_tags(number, version.tags)
+            rows.append(
+                {
+                    "name": model.name,
+                    "version": number,
+                    "aliases": sorted(alias for alias, holder in aliases.items() if int(holder) == number),
+                    "metric": score.metric,
+                    "value": score.value,
+                    "evaluation_digest": score.evaluation_digest,
+                    "reason": version.tags.get("kindred.reason", ""),
+                    "weights_sha256": version.tags.get("kindred.weights_sha256", ""),
+                }
+            )
+    return rows
+
+
+def versions_or_none(client: PatientClient, name: str) -> dict[int, Any]:
+    """Like :func:`core.tracking.promotion.versions`, but empty for a model without versions."""
+    try:
+        return versions(client, name)
+    except RegistryError:
+        return {}
+
+
+def model_card(name: str, alias: str = CHAMPION, *, root: str | os.PathLike[str] | None = None) -> str:
+    """The markdown card of the version behind an alias or a version number."""
+    client = connect(root)
+    return str(client.get_model_version(name, str(resolve(client, name, alias))).description or "")
