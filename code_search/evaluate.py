@@ -53,7 +53,7 @@ def sample_tasks(functions: Sequence[Function], n: int = 1000, seed: int = 0) ->
     ``hidden`` the function's own name is replaced by ``f`` in its code; under ``full`` the candidates are all
     of ``functions``.
 
-    >>> f = Function("python", "a/b.py", 1, 2, "area", "area", "def area(r): ...", "Area of a circle.", "", "a")
+    >>> f = Function("python", "a/b.py", 1, 2, "area", "area", "def area(r)", "Area of a circle.", "", "a")
     >>> [(task.name, task.relevant, task.groups) for task in sample_tasks([f], n=1)]
     [('shown', [0], ['a']), ('hidden', [0], ['a']), ('full', [0], ['a'])]
     """

@@ -22,12 +22,17 @@ def unit_range(scores: np.ndarray) -> np.ndarray:
 
     A row whose scores are all equal says nothing and becomes 0.
 
+    Raises:
+        DataError: NaN or infinity.
+
     >>> unit_range(np.array([2.0, 4.0, 3.0])).tolist()
     [0.0, 1.0, 0.5]
     >>> unit_range(np.array([3.0, 3.0])).tolist()
     [0.0, 0.0]
     """
     values = np.asarray(scores, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise DataError("scores", seen="NaN or infinity", expected="finite numbers")
     if values.shape[-1] == 0:
         return values
     low = values.min(axis=-1, keepdims=True)
@@ -49,7 +54,7 @@ def hybrid(
     Raises:
         ConfigError: a weight outside 0..1.  DataError: shapes that differ, NaN or infinity.
 
-    >>> hybrid(np.array([0.1, 0.9, 0.5]), np.array([8.0, 0.0, 0.0]), weight=0.5).tolist()
+    >>> hybrid(np.array([0.0, 4.0, 2.0]), np.array([8.0, 0.0, 0.0]), weight=0.5).tolist()
     [0.5, 0.5, 0.25]
     """
     if not 0 <= weight <= 1:
@@ -64,10 +69,7 @@ def hybrid(
     else:
         by_meaning = by_words.copy()
         by_meaning[..., has_dense] = unit_range(np.asarray(dense)[..., has_dense])
-    fused = np.float32(weight) * by_meaning + np.float32(1 - weight) * by_words
-    if not np.isfinite(fused).all():
-        raise DataError("scores to fuse", seen="NaN or infinity", expected="finite numbers")
-    return fused
+    return np.float32(weight) * by_meaning + np.float32(1 - weight) * by_words
 
 
 def choose_weight(

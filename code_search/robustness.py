@@ -33,9 +33,9 @@ class Point:
         axis: ``count`` or ``rate``; level: variables renamed (None: all), or the share of them.
         n: functions that have so many variables (``count``), or any (``rate``).
         before: their mean reciprocal rank without renaming.
-        mrr, low, high: after it, mean over the draws, with its 95 % interval over functions and draws' mean.
-        first: how many of the n answers stood first before; stayed: the share of those that still do, mean over
-            the draws; None where none stood first.
+        mrr, low, high: after it, mean over the draws, with the 95 % interval over functions.
+        first: how many of the n answers stood first before.
+        stayed: share of those that still do, mean over the draws; None where none stood first.
     """
 
     task: str
@@ -62,8 +62,8 @@ def robustness(
 ) -> list[Point]:
     """Measure every ranking at every amount of renaming.
 
-    Only the right answer is renamed; the other candidates keep their names, so a rank can only suffer from
-    what renaming takes away. A function with fewer than ``k`` variables is left out at ``k`` (see ``Point.n``).
+    Only the right answer is renamed; the other candidates keep their names. A function with fewer than
+    ``k`` variables is left out at ``k`` (see ``Point.n``).
 
     Args:
         task: with one candidate a query (query i asks for candidate i).

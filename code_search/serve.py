@@ -1,8 +1,8 @@
 """The served model: a table of queries in, places in the code out.
 
-The index travels with the model, as the artifact ``index`` beside ``encoder``. A server that is started with the
-environment variable ``KINDRED_INDEX`` (a repository that was indexed with this encoder, or an index folder) answers
-from that instead, and then also says which results changed since.
+The index travels with the model, as the artifact ``index`` beside ``encoder``. A server started with the
+environment variable ``KINDRED_INDEX`` (a repository that was indexed with this encoder, or an index folder)
+answers from that instead, and then also says which results changed since.
 
 MLflow runs this file as it is ("models from code"): nothing is pickled.
 """
@@ -49,7 +49,7 @@ _RESULT = {
 def signature() -> Any:
     """What a request may hold and what comes back: one answer a row, which holds the rows that were found."""
     result = Object([Property(name, kind, required=name != "score_dense") for name, kind in _RESULT.items()])
-    answer: dict[str, Any] = {name: "string" for name in ("query", "mode", "note")}
+    answer: dict[str, Any] = dict.fromkeys(("query", "mode", "note"), "string")
     return request_signature(FIELDS, {**answer, "results": Array(result)})
 
 
@@ -64,7 +64,7 @@ class CodeSearch(mlflow.pyfunc.PythonModel):
     """Answers ``{"query", "top", "lang", "path", "mode"}`` rows; all but ``query`` may be left out.
 
     Each row gives ``{"query", "mode", "note", "results"}``, and each result the fields of
-    `code_search.index.result.Result`. ``path`` filters the indexed paths; no file named in a request is opened.
+    `code_search.index.result.Result`. ``path`` filters indexed paths; no file named in a request is opened.
     """
 
     def __init__(self, index: Index | None = None) -> None:
@@ -79,9 +79,7 @@ class CodeSearch(mlflow.pyfunc.PythonModel):
         self.index = open_index(chosen, encoder=load_encoder(artifacts["encoder"]))
 
     @guarded
-    def predict(
-        self, context: Any, model_input: Any, params: dict[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints
         """One answer for each row of the request; see the class."""
         assert self.index is not None
         return [

@@ -1,8 +1,8 @@
 """The command `kindred`: one entrance to pipelines, reports, registered models and the domains' own commands.
 
 Exit codes: 0 done; 2 a mistake that the user can mend (one sentence on stderr); 130 stopped by Ctrl-C; 1 a
-stage of `repro` failed (its own message says why), or a defect in Kindred (with a traceback). Heavy libraries are
-imported inside the commands, so that `kindred --help` is quick.
+stage of `repro` failed (its own message says why), or a defect in Kindred (with a traceback). Heavy libraries
+are imported inside the commands, so that `kindred --help` is quick.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,7 +16,7 @@ from core.errors import ConfigError
 
 
 class Settings(BaseModel):
-    """Base of every section of a params file: immutable, no unknown key, no silent conversion of text to numbers.
+    """Base of every section of a params file: immutable, no unknown key, no text silently read as a number.
 
     >>> class Train(Settings):
     ...     steps: int = 10
@@ -37,8 +38,8 @@ def load_settings(path: str | os.PathLike[str], model: type[S]) -> S:
         ConfigError: naming the file, the key's path, the value seen, what is expected and the remedy.
     """
     try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        raw = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_OnceLoader)
+    except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(
             f"{path} is missing", remedy="run from the repository root, or pass --params"
         ) from None
@@ -75,13 +76,49 @@ def _explain(item: Any, raw: dict[str, Any], model: type[BaseModel], origin: str
     seen = item.get("input")
     remedy = ""
     if isinstance(seen, str) and _EXPONENT_AS_TEXT.match(seen):
-        remedy = f"YAML reads {seen} as text; write {seen.replace('e', '.0e') if '.' not in seen else seen} or a plain decimal"
+        remedy = f"YAML reads {seen} as text; write {_yaml_number(seen)} or a plain decimal"
     return ConfigError(name, seen=seen, expected=item["msg"][0].lower() + item["msg"][1:], remedy=remedy)
 
 
+def _yaml_number(text: str) -> str:
+    """The same number with the point and the sign in the exponent that YAML 1.1 asks for."""
+    mantissa, exponent = re.split("[eE]", text)
+    mantissa += ".0" if "." not in mantissa else "0" if mantissa.endswith(".") else ""
+    return f"{mantissa}e{exponent if exponent[0] in '+-' else '+' + exponent}"
+
+
 def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    current: Any = model
+    models = [model]
     for part in location:
-        fields = getattr(current, "model_fields", {})
-        current = fields[part].annotation if part in fields else None
-    return list(getattr(current, "model_fields", {}))
+        if isinstance(part, int):
+            continue  # an item of a list: the models of its elements are already at hand
+        models = [
+            found
+            for current in models
+            if part in current.model_fields
+            for found in _models_in(current.model_fields[part].annotation)
+        ]
+    return [name for current in models for name in current.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation mentions: itself, or inside Optional, a union, a list or a dict."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _models_in(argument)]
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice in one mapping, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key_node.tag == "tag:yaml.org,2002:merge" or not isinstance(key, Hashable):
+                continue
+            if key in seen:
+                problem = f"key {key!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)

@@ -24,17 +24,18 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> Path:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            temporary.unlink()
         raise
     return target
 
@@ -50,17 +51,27 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
     try:
         yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
+        temporary.chmod(0o777 & ~_UMASK)
         if target.exists():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".old.tmp"))
-            os.replace(target, old / "content")
-            os.replace(temporary, target)
-            shutil.rmtree(old, ignore_errors=True)
+            _swap(temporary, target)
         else:
-            os.replace(temporary, target)
+            temporary.replace(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Give ``new`` the name of an existing folder, which comes back if that fails."""
+    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".old.tmp"))
+    target.replace(old / "content")
+    try:
+        new.replace(target)
+    except BaseException:
+        (old / "content").replace(target)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _umask() -> int:
@@ -69,8 +80,11 @@ def _umask() -> int:
     return value
 
 
+_UMASK = _umask()  # once, at import: it can only be read by setting it, which other threads would see
+
+
 def _plain(value: Any) -> Any:
-    """Turn numpy scalars, arrays, paths and non-finite floats into what JSON knows (NaN and inf become null)."""
+    """Numpy scalars, arrays, paths and non-finite floats as what JSON knows (NaN and inf become null)."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from core.errors import ConfigError, KindredError
 from core.files import atomic_write
@@ -53,8 +54,6 @@ def waiting_lock(
         atomic_write(_owner_file(target), f"{os.getpid()}\n")
     except OSError as error:
         lock.release()
-        if isinstance(error, Timeout):
-            raise
         raise ConfigError(
             f"lock file {target} cannot be written: {error.strerror or error}",
             remedy="run in a folder that you may write to, and see that the disk is not full",
@@ -67,7 +66,7 @@ def waiting_lock(
         lock.release()
 
 
-def _wait(lock, path: Path, what: str, timeout: float | None, say: Callable[[str], None] | None) -> None:  # type: ignore[no-untyped-def]
+def _wait(lock: Any, path: Path, what: str, timeout: float | None, say: Callable[[str], None] | None) -> None:
     from filelock import Timeout
 
     pid = _holder(path)

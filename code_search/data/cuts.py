@@ -117,7 +117,7 @@ class SourceText:
         stop = high if newline < 0 else newline
         before, after = data[line:start], data[end:stop]
         if after.lstrip().startswith(b";") and not before.strip():  # Python: a docstring, then `; statement`
-            return start, end + after.index(b";") + 1, b""
+            return start, stop - len(after.lstrip(b" \t;")), b""
         if after.strip():
             return start, end, b" " if b"\n" not in data[start:end] else b"\n"
         if before.strip() or newline < 0:

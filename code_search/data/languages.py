@@ -31,6 +31,7 @@ class Language:
 
 
 _PLAIN = ("", "")
+_STATEMENT = ("", ";")
 _METHOD = ("class _ {\n", "\n}")
 _MEMBER = ("({\n", "\n})")
 
@@ -46,18 +47,14 @@ LANGUAGES: dict[str, Language] = {
             wraps=(_PLAIN, _METHOD, _MEMBER),
         ),
         Language("java", (".java",), "tree_sitter_java", wraps=(_PLAIN, _METHOD)),
-        Language(
-            "go",
-            (".go",),
-            "tree_sitter_go",
-        ),
+        Language("go", (".go",), "tree_sitter_go", wraps=(("", "\n"),)),
         Language(
             "php",
             (".php", ".phtml"),
             "tree_sitter_php",
             "language_php",
             ("__construct", "__destruct"),
-            (("<?php\n", ""), ("<?php\nclass _ {\n", "\n}")),
+            (("<?php\n", ""), ("<?php\n", ";"), ("<?php\nclass _ {\n", "\n}")),
         ),
         Language("ruby", (".rb", ".rake"), "tree_sitter_ruby", constructors=("initialize",)),
         Language(
@@ -76,15 +73,12 @@ LANGUAGES: dict[str, Language] = {
             ("constructor",),
             (_PLAIN, _METHOD, _MEMBER),
         ),
-        Language(
-            "c",
-            (".c",),
-            "tree_sitter_c",
-        ),
+        Language("c", (".c",), "tree_sitter_c", wraps=(_PLAIN, _STATEMENT)),
         Language(
             "cpp",
             (".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".hxx", ".cu", ".cuh"),
             "tree_sitter_cpp",
+            wraps=(_PLAIN, _STATEMENT),
         ),
         Language(
             "rust",

@@ -79,6 +79,11 @@ def list_files(
     skipped: list[Skipped] = []
     inside: dict[str, bool] = {}
     for path in sorted(_git_files(base) or _walk(base, skipped, everything=bool(wanted))):
+        if not path.isprintable() and _unwritable(path):
+            skipped.append(
+                Skipped(path.encode("utf-8", "backslashreplace").decode(), "file name is not UTF-8")
+            )
+            continue
         if (wanted and not wanted.match_file(path)) or (unwanted and unwanted.match_file(path)):
             continue
         reason = skip_by_name(path)
@@ -94,6 +99,14 @@ def list_files(
         else:
             skipped.append(found)
     return files, skipped
+
+
+def _unwritable(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def is_inside(folder: str, root: str) -> bool:

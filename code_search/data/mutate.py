@@ -251,9 +251,10 @@ def _python_locals(code: str) -> set[str]:
         scopes.extend(scope.get_children())
         for symbol in scope.get_symbols():
             name = symbol.get_name()
-            inside = scope.get_type() == "function"
-            if not inside or symbol.is_global() or symbol.is_imported() or symbol.is_namespace():
+            if symbol.is_global() or symbol.is_imported() or symbol.is_namespace():
                 kept.add(name)
-            else:
+            elif scope.get_type() == "function":
                 local.add(name)
+            elif not symbol.is_free():  # an attribute of a class
+                kept.add(name)
     return {name for name in local - kept if not name.startswith("__")}

@@ -100,9 +100,10 @@ def read_bytes(root: str | os.PathLike[str], path: str, max_file_kb: int = 1000)
         return "deleted while reading"
     except OSError as error:
         return "symbolic link" if Path(full).is_symlink() else f"cannot be read: {error.strerror}"
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)  # before fdopen, which refuses a folder with an error
+        return "not a regular file"
     with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return "not a regular file"
         try:
             source = stream.read(max_file_kb * 1000 + 1)
         except OSError as error:

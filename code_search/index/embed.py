@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ from code_search.index.store import Store
 from core.errors import DataError, KindredError
 
 NO_MODEL = "none"
-BATCH = 64
+FIRST_BATCH, LARGEST_BATCH = 16, 1024
+_SECONDS_A_BATCH = 1.0
 
 
 def embed(
@@ -108,16 +110,20 @@ def _missing(snapshot: Snapshot) -> dict[int, list[int]]:
 
 
 def _batches(snapshot: Snapshot, rows: list[int], encoder: Encoder) -> Iterator[tuple[list[int], np.ndarray]]:
-    """(rows, their vectors) batch by batch; a batch holds texts of like length, which wastes no padding."""
+    """(rows, their vectors) batch by batch, each of about a second; a batch holds texts of like length."""
     lengths = np.diff(snapshot.texts.ends, prepend=0)[rows]
     order = [rows[place] for place in np.argsort(lengths, kind="stable")]
-    for begin in range(0, len(order), BATCH):
-        batch = order[begin : begin + BATCH]
+    size = FIRST_BATCH
+    while order:
+        batch, order = order[:size], order[size:]
+        start = time.perf_counter()
         found = np.asarray(encoder.encode_functions([embedded_text(snapshot, row) for row in batch]))
+        seconds = time.perf_counter() - start
         if found.shape != (len(batch), encoder.dim) or not np.isfinite(found).all():
-            raise DataError(
-                "vectors of the encoder",
-                seen=found.shape,
-                expected=f"({len(batch)}, {encoder.dim}), all finite",
-            )
+            expected = f"({len(batch)}, {encoder.dim}), all finite"
+            raise DataError("vectors of the encoder", seen=found.shape, expected=expected)
         yield batch, found
+        if seconds < _SECONDS_A_BATCH / 2:
+            size = min(2 * size, LARGEST_BATCH)
+        elif seconds > 2 * _SECONDS_A_BATCH:
+            size = max(size // 2, FIRST_BATCH)

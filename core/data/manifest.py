@@ -3,8 +3,9 @@
     id,path,group,split,label
     a1,images/a1.png,patient-7,train,0
 
-``group`` (patient, scene, repository) may be left out: each item is then its own group. ``split`` may be left out or
-empty in all rows: splits are then made by group (`group_split`). Paths are relative to the root.
+``group`` (patient, scene, repository) may be left out: each item is then its own group. ``split`` may be
+left out or empty in all rows: splits are then made by group (`group_split`). Paths are relative to the
+root.
 """
 
 from __future__ import annotations
@@ -44,19 +45,20 @@ def read_manifest(
         root: the folder that holds all files.
         paths: names of the columns that hold a file for every item.
         optional_paths: path columns that may be missing or empty (a modality that an item lacks); "" then.
-        columns: further columns (labels, numbers, text): name -> a pandera Column, or a type (str, int, float,
-            bool: required, not empty).
+        columns: further columns (labels, numbers, text): name -> a pandera Column, or a type (str, int,
+            float, bool: required, not empty).
         splits: names that the split column may hold.
         fractions, seed: for `group_split`, where no split is given.
 
     Returns:
-        A table whose index is the row in the file (the header is row 1): ``id``, ``group``, ``split`` (str), path
+        A table whose index is the row in the file (the header is row 1): ``id``, ``group``, ``split``
+            (str), path
         columns as absolute str, the asked columns in their types, any further columns as str.
 
     Raises:
-        DataError: missing or unreadable file, empty table, missing or doubled columns, doubled or empty ids, a
-            value of the wrong type, a path that leaves the root, a group in two splits. The message names file,
-            rows and remedy; up to five offenders are listed.
+        DataError: missing or unreadable file, empty table, missing or doubled columns, doubled or empty
+            ids, a value of the wrong type, a path that leaves the root, a group in two splits. The
+            message names file, rows and remedy; up to five offenders are listed.
     """
     table = _read_csv(Path(path))
     _require(table, ["id", *paths, *(columns or {})], path)
@@ -127,38 +129,40 @@ def check_classes(values: Sequence[Any], *, name: str = "label", minimum: int = 
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    """All cells as stripped text; the index is the row in the file."""
     import pandas as pd
 
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            first = stream.readline()
-        separator = max(",;\t", key=first.count)
-        header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
-        table = pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skip_blank_lines=False,
-            index_col=False,
-        )
+            separator = max(",;\t", key=stream.readline().count)
+            stream.seek(0)
+            rows = [
+                [cell.strip() for cell in row] for row in csv.reader(stream, delimiter=separator, strict=True)
+            ]
     except (FileNotFoundError, IsADirectoryError):
         raise DataError(f"manifest {path} is missing", expected=_DOCS, remedy="set data.manifest") from None
     except UnicodeDecodeError:
         raise DataError(f"manifest {path} is not UTF-8", remedy="save it as CSV UTF-8") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except csv.Error as error:
         raise DataError(f"manifest {path} is not a table", seen=str(error), expected=_DOCS) from None
+    header, *body = rows or [[]]
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
         raise DataError(f"manifest {path}: columns given twice", seen=doubled, remedy="rename or drop one")
-    table.columns = header
-    table = table.apply(lambda column: column.str.strip())
-    table.index = pd.RangeIndex(2, len(table) + 2, name="row")
-    table = table[(table != "").any(axis=1)]
-    if table.empty:
+    filled = {number: row for number, row in enumerate(body, start=2) if any(row)}
+    if not filled:
         raise DataError(f"manifest {path} has no rows", expected=_DOCS, remedy="add one row for each item")
-    return table
+    ragged = {number: len(row) for number, row in filled.items() if len(row) != len(header)}
+    if ragged:
+        number, count = next(iter(ragged.items()))
+        raise DataError(
+            f"manifest {path} row {number}" + (f" (and {len(ragged) - 1} more)" if len(ragged) > 1 else ""),
+            seen=f"{count} cells",
+            expected=f"{len(header)}, as in the header",
+            remedy="quote cells that hold a separator",
+        )
+    index = pd.Index(list(filled), name="row")
+    return pd.DataFrame(list(filled.values()), columns=header, index=index, dtype=str)
 
 
 def _require(table: pd.DataFrame, names: Sequence[str], path: Any) -> None:
@@ -177,10 +181,8 @@ def _validate(table: pd.DataFrame, path: Any, paths: Sequence[str], columns: Map
     import pandera.pandas as pa
 
     filled = pa.Check(lambda column: column != "", error="a value (it is empty)")
-    schema: dict[str, Any] = {
-        name: pa.Column(str, filled) for name in ["id", "group", *(["split"] if False else []), *paths]
-    }
-    schema["id"] = pa.Column(str, [filled], unique=True)
+    schema: dict[str, Any] = {name: pa.Column(str, filled) for name in ["group", *paths]}
+    schema["id"] = pa.Column(str, filled, unique=True)
     for name, kind in columns.items():
         schema[name] = kind if isinstance(kind, pa.Column) else _column(kind, filled)
     try:
@@ -197,8 +199,8 @@ def _validate(table: pd.DataFrame, path: Any, paths: Sequence[str], columns: Map
             f"manifest {path}: {len(cases)} wrong value(s): {'; '.join(shown)}",
             remedy="correct these rows, or take them out",
         ) from None
-    for name in columns:
-        table[name] = checked[name]
+    for name, kind in columns.items():
+        table[name] = checked[name].str.lower().isin(["1", "true"]) if kind is bool else checked[name]
 
 
 def _column(kind: type, filled: Any) -> Any:
@@ -207,15 +209,20 @@ def _column(kind: type, filled: Any) -> Any:
     if kind is str:
         return pa.Column(str, filled)
     if kind is bool:
-        return pa.Column(str, pa.Check.isin(["0", "1", "true", "false", "True", "False"]))
+        return pa.Column(str, pa.Check.isin(["0", "1", "true", "false", "True", "False", "TRUE", "FALSE"]))
+    if kind is float:
+        return pa.Column(float, pa.Check(lambda column: column.abs() < float("inf"), error="a finite number"))
     return pa.Column(kind)
 
 
 def _words(check: Any) -> str:
     text = str(check)
-    if text == "field_uniqueness":
-        return "unique (given in several rows)"
-    return text.replace("coerce_dtype", "of type").replace("isin", "one of")
+    return {
+        "field_uniqueness": "unique (given in several rows)",
+        "not_nullable": "a number",
+        "coerce_dtype('int64')": "a whole number",
+        "coerce_dtype('float64')": "a number",
+    }.get(text, text.replace("isin", "one of "))
 
 
 def _rows(table: pd.DataFrame) -> str:

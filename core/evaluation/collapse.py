@@ -84,7 +84,7 @@ def diagnose(x: Tensor, y: Tensor | None = None, *, limit: int = LIMIT) -> dict[
     if x.ndim != 2 or len(x) < 2:
         raise DataError("diagnostics: embeddings", seen=tuple(x.shape), expected="(N, d) with N >= 2")
     if y is not None and y.shape != x.shape:
-        raise DataError("diagnostics: second view", seen=tuple(y.shape), expected=tuple(x.shape))
+        raise DataError("diagnostics: second view", seen=tuple(y.shape), expected=str(tuple(x.shape)))
     x = x[:limit].detach().float()
     result = {
         "embedding_std": embedding_std(x),

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
+import signal
 import sys
 import tempfile
-import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from core.errors import ConfigError
 from core.learning.callbacks import Bar, Checkpoints, History, Record, Reseed, Validation
-from core.learning.checkpoint import load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
+from core.learning.checkpoint import (
+    checkpoint_path,
+    load_checkpoint,
+    newest_checkpoint,
+    prune_checkpoints,
+)
 from core.learning.determinism import set_threads
 from core.learning.module import ContrastiveModule
-from core.learning.sampler import loader
+from core.learning.plumbing import SafeCheckpointIO, Source, quiet_lightning
 from core.locks import waiting_lock
 from core.stage import first_process
 
@@ -85,7 +87,8 @@ def fit(
     script's are cleared when the stage ends well.
 
     Args:
-        module: a `ContrastiveModule`, built under a fixed seed.
+        module: a `ContrastiveModule`, built under a fixed seed. It is put into train mode; a part that is
+            to stay in eval mode (a frozen encoder with batch norm) overrides ``train``.
         batches: step (from 0) -> batch, a function of its argument: a `StepBatches`, or any function
             (then one process only, unless it has ``shard(rank, world)``). Picklable where ``workers`` > 0
             and processes are spawned.
@@ -120,7 +123,6 @@ def fit(
             f"training on {world} processes", expected="batches with shard(), as StepBatches has"
         )
     set_threads(threads)
-    spawned = "spawn" in strategy or "fork" in strategy
     history = History(log_every or max(1, steps // 50), diagnostics, logger)
     callbacks: list[Any] = [Reseed(seed), history]
     validation = None
@@ -129,26 +131,19 @@ def fit(
         callbacks.append(validation)
     if progress:
         callbacks.append(Bar(title, history))
-    start_time = time.perf_counter()
+    spawned = "spawn" in strategy or "fork" in strategy
     with contextlib.ExitStack() as stack:
-        if checkpoint_dir is None and spawned:
+        if checkpoint_dir is None and spawned:  # the way back for what the processes recorded
             checkpoint_dir = stack.enter_context(tempfile.TemporaryDirectory())
         resume = None
         if checkpoint_dir is not None:
-            key = _key(module, fingerprint, steps, seed, precision, world)
-            folder = Path(checkpoint_dir) / key
-            if first_process():
-                stack.enter_context(
-                    waiting_lock(folder.with_suffix(".lock"), what=f"the training in {folder}")
-                )
-                folder.mkdir(parents=True, exist_ok=True)
-                prune_checkpoints(folder)
-            resume = newest_checkpoint(folder)
+            folder = Path(checkpoint_dir) / _key(module, fingerprint, steps, seed, precision, world)
+            resume = _newest(folder, stack)
             callbacks.append(Checkpoints(folder, every_n_steps or max(1, steps // 10)))
         start = int(resume.stem.removeprefix("step-")) if resume else 0
-        if start:
-            _say(f"{title}: goes on from step {start} of {steps}")
-        stack.enter_context(_quiet())
+        if start and first_process():
+            print(f"{title}: goes on from step {start} of {steps}", file=sys.stderr, flush=True)
+        stack.enter_context(quiet_lightning())
         trainer = Trainer(
             accelerator=accelerator,
             devices=devices,
@@ -170,11 +165,21 @@ def fit(
             deterministic=None if accelerator == "cpu" else "warn",
             default_root_dir=str(checkpoint_dir or tempfile.gettempdir()),
         )
-        source = _Source(batches, start, steps, seed, workers)
         module.train()
-        trainer.fit(module, datamodule=source, ckpt_path=str(resume) if resume else None, weights_only=True)
+        try:
+            trainer.fit(
+                module,
+                datamodule=Source(batches, start, steps, seed, workers),
+                ckpt_path=str(resume) if resume else None,
+                weights_only=True,
+            )
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # it leaves the signal ignored
+            raise KeyboardInterrupt from None
         if spawned:
-            state = load_checkpoint(newest_checkpoint(folder))["callbacks"]
+            state = load_checkpoint(checkpoint_path(folder, steps))["callbacks"]
             for callback in (history, validation):
                 if callback is not None:
                     callback.load_state_dict(state[callback.state_key])
@@ -183,65 +188,23 @@ def fit(
     if validation is not None:
         validation.restore(module)
     module.eval()
-    module.trainer = None
-    module.watched, module.latest = None, {}
-    best = validation if validation is not None and validation.best is not None else None
+    module.trainer, module.watched, module.latest = None, None, {}
     return FitResult(
         history=history.records,
         resumed_from_step=start,
-        seconds=round(max(history.seconds, 0.0) or time.perf_counter() - start_time, 3),
-        best_step=best.best_step if best else None,
-        best_value=best.best if best else None,
+        seconds=round(history.seconds, 3),
+        best_step=validation.best_step if validation else None,
+        best_value=validation.best if validation else None,
     )
 
 
-class SafeCheckpointIO(CheckpointIO):
-    """Lightning's checkpoints through `save_checkpoint` and `load_checkpoint`."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        save_checkpoint(path, checkpoint)
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict:
-        return load_checkpoint(path)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink(missing_ok=True)
-
-
-class _Source(LightningDataModule):
-    """Hands Lightning the loader of this process, starting at the step to resume from."""
-
-    def __init__(self, batches: Any, start: int, steps: int, seed: int, workers: int) -> None:
-        super().__init__()
-        self.batches, self.start, self.steps, self.seed, self.workers = batches, start, steps, seed, workers
-
-    def train_dataloader(self) -> _Resumed:
-        trainer: Any = self.trainer
-        rank, world = trainer.global_rank, trainer.world_size
-        batches = self.batches.shard(rank, world) if world > 1 else self.batches
-        source = loader(
-            batches, start=self.start, steps=self.steps, seed=self.seed, rank=rank, workers=self.workers
-        )
-        return _Resumed(source, self.steps)
-
-
-class _Resumed:
-    """A loader that says it keeps its place: it does, by construction."""
-
-    def __init__(self, source: Any, steps: int) -> None:
-        self.source, self.steps = source, steps
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.source)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        return None
+def _newest(folder: Path, stack: contextlib.ExitStack) -> Path | None:
+    """Lock and tidy the folder (in the first process), and find what to resume from."""
+    if first_process():
+        stack.enter_context(waiting_lock(folder.with_suffix(".lock"), what=f"the training in {folder}"))
+        folder.mkdir(parents=True, exist_ok=True)
+        prune_checkpoints(folder)
+    return newest_checkpoint(folder)
 
 
 def _key(module: LightningModule, fingerprint: str, steps: int, seed: int, precision: str, world: int) -> str:
@@ -251,24 +214,3 @@ def _key(module: LightningModule, fingerprint: str, steps: int, seed: int, preci
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's notes on hardware, tips and worker counts say nothing that the caller asked for."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-def _say(message: str) -> None:
-    if first_process():
-        print(message, file=sys.stderr, flush=True)

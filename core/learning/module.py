@@ -93,7 +93,7 @@ class ContrastiveModule(LightningModule):
             raise KindredError(f"{type(self).__name__} has no parameter to train", remedy="unfreeze a part")
         matrices = [p for p in trained if p.ndim >= 2]
         rest = [p for p in trained if p.ndim < 2]
-        groups = [{"params": matrices}, {"params": rest, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": rest, "weight_decay": 0.0}]
         return [group for group in groups if group["params"]]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

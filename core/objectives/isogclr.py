@@ -173,8 +173,8 @@ class IndividualTemperatures(nn.Module):
             keep = apart | torch.eye(len(x), dtype=torch.bool, device=x.device)
             first = self._estimate(0, index, similarity - own[:, None], keep, apart.sum(1))
             second = self._estimate(1, index, similarity.T - own[:, None], keep, apart.sum(1))
-            self._update(0, index, first.log_average, first.gradient)
-            self._update(1, index, second.log_average, second.gradient)
+            self._update(0, index, first.log_average, first.gradient, apart.any(1))
+            self._update(1, index, second.log_average, second.gradient, apart.any(1))
             return mean_over(first.loss + second.loss, apart.any(1))
         both = torch.cat([x, y])
         own = (x * y).sum(1)
@@ -182,7 +182,7 @@ class IndividualTemperatures(nn.Module):
             self._estimate(0, index, view @ both.T, apart.repeat(1, 2), 2 * apart.sum(1)) for view in (x, y)
         ]
         average = torch.logaddexp(rows[0].log_average, rows[1].log_average) - math.log(2)
-        self._update(0, index, average, (rows[0].gradient + rows[1].gradient) / 2)
+        self._update(0, index, average, (rows[0].gradient + rows[1].gradient) / 2, apart.any(1))
         return mean_over(rows[0].loss + rows[1].loss - 2 * own, apart.any(1))
 
     def _estimate(
@@ -199,15 +199,17 @@ class IndividualTemperatures(nn.Module):
         )
 
     @torch.no_grad()
-    def _update(self, which: int, index: Tensor, log_average: Tensor, gradient: Tensor) -> None:
+    def _update(
+        self, which: int, index: Tensor, log_average: Tensor, gradient: Tensor, moved: Tensor
+    ) -> None:
+        """Writes the state of the samples `index`; one without negatives (`moved` False) keeps its own."""
         if not self.training:
             return
-        moved = log_average > EMPTY / 2  # a sample without negatives keeps its state
-        old = self.descent[which, index]
-        descent = (1 - self.momentum) * old + self.momentum * gradient.clamp(-self.clip, self.clip).to(old)
-        temperature = (self.temperature[which, index] - self.rate * descent).clamp(*self.bounds)
-        self.log_average[which, index] = torch.where(
-            moved, log_average.to(old), self.log_average[which, index]
-        )
-        self.descent[which, index] = torch.where(moved, descent, old)
-        self.temperature[which, index] = torch.where(moved, temperature, self.temperature[which, index])
+        old_average, old_descent = self.log_average[which, index], self.descent[which, index]
+        old_temperature = self.temperature[which, index]
+        clipped = gradient.clamp(-self.clip, self.clip).to(old_descent)
+        descent = (1 - self.momentum) * old_descent + self.momentum * clipped
+        temperature = (old_temperature - self.rate * descent).clamp(*self.bounds)
+        self.log_average[which, index] = torch.where(moved, log_average.to(old_average), old_average)
+        self.descent[which, index] = torch.where(moved, descent, old_descent)
+        self.temperature[which, index] = torch.where(moved, temperature, old_temperature)

@@ -67,7 +67,7 @@ def mochi_logits(
     They carry no gradient; the query does.
 
     Args:
-        query: (N, d) unit rows. queue: (K, d) unit rows, no gradient. mixing: see `Mixing`.
+        query: (N, d). queue: (K, d), no gradient. mixing: see `Mixing`. Unit rows give cosines.
         hard: length of the list of hardest negatives, at most K.
         usable: (N, K) bool, queue entries that may be negatives; others give `EMPTY`.
 
@@ -79,30 +79,36 @@ def mochi_logits(
     [(1, 4), (1, 3), (1, 1)]
     """
     cosine = query @ queue.T
+    mixing = mixing._replace(alpha=mixing.alpha.to(cosine), beta=mixing.beta.to(cosine))
     if usable is not None:
         cosine = cosine.masked_fill(~usable, EMPTY)
     place = cosine.detach().topk(hard, dim=1).indices
     near = cosine.gather(1, place)  # of the query with its hard negatives, hardest first
     real = near.detach() > EMPTY / 2
 
-    def mix(own: Tensor, other: Tensor, product: Tensor, share: Tensor, keep: Tensor) -> Tensor:
-        square = share.square() + (1 - share).square() + 2 * share * (1 - share) * product
+    def mix(own: Tensor, other: Tensor, share: Tensor, square: Tensor, keep: Tensor) -> Tensor:
         length = square.clamp_min(torch.finfo(square.dtype).eps).sqrt()
-        mixed = (share * own + (1 - share) * other) / length
-        return torch.where(keep, mixed, EMPTY)
+        return torch.where(keep, (share * own + (1 - share) * other) / length, EMPTY)
 
-    with torch.no_grad():
-        products = _pair_products(queue, place.gather(1, mixing.first), place.gather(1, mixing.second))
+    def square(own: Tensor, other: Tensor, product: Tensor, share: Tensor) -> Tensor:
+        return share**2 * own + (1 - share) ** 2 * other + 2 * share * (1 - share) * product
+
+    with torch.no_grad():  # mixtures carry no gradient, so neither do their lengths
+        size = queue.square().sum(1)[place]
+        first, second, third = (size.gather(1, at) for at in (mixing.first, mixing.second, mixing.third))
+        product = _pair_products(queue, place.gather(1, mixing.first), place.gather(1, mixing.second))
+        soft = square(first, second, product, mixing.alpha)
+        own = query.square().sum(1, keepdim=True)
+        sharp = square(own, third, near.gather(1, mixing.third), mixing.beta)
     synthetic = mix(
         near.gather(1, mixing.first),
         near.gather(1, mixing.second),
-        products,
         mixing.alpha,
+        soft,
         real.gather(1, mixing.first) & real.gather(1, mixing.second),
     )
-    third = near.gather(1, mixing.third)
-    itself = (query * query.detach()).sum(1, keepdim=True)  # 1, with gradient to the query alone
-    harder = mix(itself.expand_as(third), third, third.detach(), mixing.beta, real.gather(1, mixing.third))
+    itself = (query * query.detach()).sum(1, keepdim=True)  # the query as a constant vector, times the query
+    harder = mix(itself, near.gather(1, mixing.third), mixing.beta, sharp, real.gather(1, mixing.third))
     return cosine, synthetic, harder
 
 

@@ -42,11 +42,11 @@ def in_row_tiles(
     return torch.cat([checkpoint(function, *rows, *shared, use_reentrant=False) for rows in tiles])
 
 
-def _log_sums(rows: Tensor, *rest: Tensor | None) -> Tensor:
-    *id_list, columns, valid = rest
+def _log_sums(rows: Tensor, *rest: Tensor) -> Tensor:
+    """Tile of `log_partition`: `rest` is the rows' ids, then the columns' ids, the columns, and what is valid."""
+    *ids, columns, valid = rest
     logits = rows @ columns.T
-    row_ids, column_ids = id_list[: len(id_list) // 2], id_list[len(id_list) // 2 :]
-    for mine, theirs in zip(row_ids, column_ids, strict=True):
+    for mine, theirs in zip(ids[: len(ids) // 2], ids[len(ids) // 2 :], strict=True):
         logits = logits.masked_fill(mine[:, None] == theirs[None, :], EMPTY)
     if valid is not None:
         logits = logits.masked_fill(~valid[None, :], EMPTY)

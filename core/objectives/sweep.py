@@ -33,9 +33,12 @@ class Statistics:
     mass: Tensor
 
     @classmethod
-    def empty(cls, count: int, like: Tensor) -> Statistics:
+    def empty(cls, count: int, tiles: Tiles) -> Statistics:
         """Statistics of rows that have seen nothing yet."""
-        return cls(like.new_full((count,), LEFT_OUT), *(like.new_zeros(count) for _ in range(3)))
+        like = tiles.problem.rows
+        return cls(
+            like.new_full((count,), 0.0 if tiles.bounded else LEFT_OUT), *(like.new_zeros(count) for _ in range(3))
+        )
 
     def see(self, at: slice, logits: Tensor, scratch: Tensor, dim: int) -> None:
         """Adds a block of logits to the running maximum and sum of the rows `at`; `dim` is the one summed over."""
@@ -46,7 +49,7 @@ class Statistics:
 
     def close(self) -> None:
         """Takes the mass from rows that saw no column at all, which makes their loss and gradient 0."""
-        self.mass *= self.top > LEFT_OUT / 2
+        self.mass *= (self.top > LEFT_OUT / 2) & (self.total > 0)
 
     def loss(self, positive_weight: Tensor | None) -> Tensor:
         """(N,) log sum exp - weighted mean of the positives' logits, in natural units; 0 without positives."""
@@ -80,8 +83,8 @@ def measure(tiles: Tiles) -> tuple[Statistics, Statistics | None]:
     tensor([0.3133, 0.3133])
     """
     problem = tiles.problem
-    rows = Statistics.empty(len(problem.rows), problem.rows)
-    columns = Statistics.empty(problem.own, problem.rows) if problem.symmetric else None
+    rows = Statistics.empty(len(problem.rows), tiles)
+    columns = Statistics.empty(problem.own, tiles) if problem.symmetric else None
     across = rows if problem.gram else columns
     for row in tiles.rows():
         here = slice(*row)
@@ -90,6 +93,11 @@ def measure(tiles: Tiles) -> tuple[Statistics, Statistics | None]:
             beside = across if mirrored else None
             _see_positives(rows, beside, tile, tiles)
             tiles.hide_positives(tile)
+            if tiles.bounded:
+                rows.total[here] += tile.logits.exp2_().sum(1)
+                if beside is not None:
+                    beside.total[slice(*tile.column)] += tile.logits.sum(0)
+                continue
             rows.see(here, tile.logits, tiles.spare(tile.logits), dim=1)
             if beside is not None:
                 beside.see(slice(*tile.column), tile.logits, tiles.spare(tile.logits), dim=0)
@@ -214,7 +222,10 @@ def differentiate(
             mirrored = across is not None and tile.column[1] <= problem.own
             mirrored = mirrored and not (problem.gram and tile.row == tile.column)
             tiles.hide_positives(tile)
-            if mirrored:
+            if tiles.bounded:
+                slope = tile.logits.exp2_()
+                slope.mul_(push[here, None] + push_across[there] if mirrored else push[here, None])
+            elif mirrored:
                 slope = torch.sub(tile.logits, rows.top[here, None], out=tiles.spare(tile.logits))
                 slope.exp2_().mul_(push[here, None])
                 back = tile.logits.sub_(across.top[there]).exp2_()
@@ -236,7 +247,7 @@ def solve_in_one_pass(tiles: Tiles, wanted: tuple[bool, bool, bool]) -> tuple[St
     For rows -> columns only: a stripe of whole rows is kept until its sums are known.
     """
     problem = tiles.problem
-    rows = Statistics.empty(len(problem.rows), problem.rows)
+    rows = Statistics.empty(len(problem.rows), tiles)
     found = Gradients.zeros(problem, wanted)
     stripe = problem.rows.new_empty(tiles.height * len(problem.columns))
     rows_across = problem.rows.T.contiguous() if wanted[1] else problem.rows.T
@@ -248,10 +259,13 @@ def solve_in_one_pass(tiles: Tiles, wanted: tuple[bool, bool, bool]) -> tuple[St
         for tile in tiles.of_rows(row, stripe):
             _see_positives(rows, None, tile, tiles)
             tiles.hide_positives(tile)
-            rows.top[here] = torch.maximum(rows.top[here], tile.logits.amax(1))
+            if not tiles.bounded:
+                rows.top[here] = torch.maximum(rows.top[here], tile.logits.amax(1))
             blocks.append(tile)
         for tile in blocks:
-            rows.total[here] += tile.logits.sub_(rows.top[here, None]).exp2_().sum(1)
+            if not tiles.bounded:
+                tile.logits.sub_(rows.top[here, None])
+            rows.total[here] += tile.logits.exp2_().sum(1)
         part = Statistics(*(x[here] for x in rows.tensors()))
         part.close()
         weight = None if problem.positive_weight is None else problem.positive_weight[here]

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 
 from core.objectives.problem import LEFT_OUT, Problem
+from core.objectives.targets import Targets
 
 LOG2E = math.log2(math.e)
 """Logits are kept in base 2 inside tiles: 2^x costs a third of e^x on a CPU and no more on a GPU."""
+
+BOUND = 60.0
+"""2^60 summed over 2^40 columns, and its inverse, are normal float32 numbers."""
 
 Span = tuple[int, int]
 
@@ -94,7 +98,15 @@ class Tiles:
             problem = replace(problem, row_groups=groups[0], column_groups=groups[1])
         self.problem = replace(problem, targets=targets)
         self.penalty = None if problem.valid is None else (~problem.valid).to(rows.dtype) * LEFT_OUT
+        self.bounded = _bounded(problem)
+        self.blocks = self._blocks_of_positives(targets)
         self.scratch = [rows.new_empty(self.height * self.width) for _ in range(2)]
+
+    def _blocks_of_positives(self, targets: Targets) -> dict[int, set[int]] | None:
+        """Which blocks of each span of rows hold a positive; None where asking would make a GPU wait."""
+        if targets.kind != "index" or targets.rows.is_cuda:
+            return None
+        return {top: set((targets.rows[top:end] // self.width).tolist()) for top, end in self.rows()}
 
     def rows(self) -> list[Span]:
         """The spans of rows."""
@@ -161,6 +173,8 @@ class Tiles:
     def _read_positives(self, tile: Tile) -> None:
         problem, (top, bottom), (left, right) = self.problem, tile.row, tile.column
         if problem.targets.kind == "index":
+            if self.blocks is not None and left // self.width not in self.blocks[top]:
+                return
             at = problem.targets.rows[top:bottom] - left
             tile.here = (at >= 0) & (at < right - left)
             tile.at = at.clamp_(0, right - left - 1)[:, None]
@@ -173,3 +187,13 @@ class Tiles:
             bias = problem.bias[top:bottom] if len(problem.bias) > 1 else problem.bias
             weights.mul_((bias[:, left:right] if bias.shape[1] > 1 else bias) > LEFT_OUT)
         tile.weights = weights
+
+
+def _bounded(problem: Problem) -> bool:
+    """Whether no logit can leave +-BOUND, by Cauchy-Schwarz: then sums of 2^logit need no maximum taken off first."""
+    if problem.rows.is_cuda or len(problem.rows) == 0 or len(problem.columns) == 0:
+        return False  # on a GPU the answer would have to be waited for
+    largest = problem.rows.norm(dim=1).amax() * problem.columns.norm(dim=1).amax() * LOG2E
+    if problem.bias is not None:
+        largest = largest + problem.bias.abs().amax() * LOG2E
+    return bool(largest <= BOUND)

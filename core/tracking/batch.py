@@ -146,7 +146,7 @@ def _answer(
             try:
                 answer = _predict(model, columns, [row])[0]
             except Exception as error:
-                _write(bad, {"row": number, "error": _sentence(error), "input": row})
+                _write(bad, {"row": number, "error": _sentence(error, number), "input": row})
             else:
                 _write(good, {"row": number, "prediction": answer})
     for stream in (good, bad):
@@ -172,8 +172,10 @@ def _plain(answer: Any) -> Any:
     return json.loads(text)
 
 
-def _sentence(error: Exception) -> str:
-    return plain_failure(400, json.dumps({"message": str(error)}).encode())[1]
+def _sentence(error: Exception, row: int) -> str:
+    message = plain_failure(400, json.dumps({"message": str(error)}).encode())[1]
+    # The row was sent alone, so the model calls it row 0.
+    return message.replace("in row 0", f"in row {row}")
 
 
 def _write(stream: IO[str], row: dict[str, Any]) -> None:
@@ -210,3 +212,7 @@ def _typed(cell: str, kind: str) -> Any:
     if kind == "boolean" and cell.lower() in ("true", "false"):
         return cell.lower() == "true"
     return json.loads(cell) if kind == "array" and cell.startswith("[") else cell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

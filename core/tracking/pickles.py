@@ -6,6 +6,7 @@ import bz2
 import lzma
 import os
 import pickletools
+import re
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from core.errors import CheckpointError
 
 _HEAD = 65536
 _RUNS_CODE = {"GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"}
+_IMPORT = re.compile(r"^[\w.]+ [\w.<>]+$")
 _UNPACK: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
     (b"\x1f\x8b", lambda head: zlib.decompressobj(31).decompress(head, _HEAD)),
     (b"\x78", lambda head: zlib.decompressobj().decompress(head, _HEAD)),
@@ -82,10 +84,12 @@ def _reads_as_text_pickle(head: bytes) -> bool:
     """Protocol 0 has no magic number: does the text parse as opcodes, one of which builds an object?"""
     builds = False
     try:
-        for opcode, _, _ in pickletools.genops(head):
+        for opcode, argument, _ in pickletools.genops(head):
+            if opcode.name in ("GLOBAL", "INST") and not _IMPORT.match(str(argument)):
+                return False
             builds = builds or opcode.name in _RUNS_CODE
     except ValueError as error:
-        return builds and "exhausted" in str(error)
+        return builds and len(head) == _HEAD and "exhausted" in str(error)
     except (IndexError, UnicodeError, KeyError):
         return False
     return builds

@@ -92,6 +92,9 @@ def check_rows(data: Any, form: str, columns: Mapping[str, str]) -> None:
 def strict_json(body: bytes) -> Any:
     """Parse JSON as the standard has it: no NaN, no Infinity, no 1e400, no endless nesting."""
 
+    if not body.strip():
+        raise ServingError("the request is empty", expected="a JSON object")
+
     def refuse(text: str) -> Any:
         raise ServingError(f"the request holds {text}", expected="finite numbers")
 

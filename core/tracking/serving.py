@@ -116,6 +116,7 @@ def guarded(predict: Callable[..., Any]) -> Callable[..., Any]:
 
     Any other exception passes: it is a bug in the model, not in the request.
     """
+    import pandas as pd
 
     @functools.wraps(predict)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -126,6 +127,8 @@ def guarded(predict: Callable[..., Any]) -> Callable[..., Any]:
 
             raise MlflowException.invalid_parameter_value(str(error)) from None
 
+    # MLflow warns at every start about a predict without type hint, and checks nothing for this one.
+    wrapper.__annotations__ = {"model_input": pd.DataFrame, **getattr(predict, "__annotations__", {})}
     return wrapper
 
 
@@ -163,7 +166,7 @@ def _value(field: Field, value: Any, row: int) -> Any:
     name = f"{field.name} in row {row}"
     if _absent(value):
         if field.required:
-            raise ServingError(f"{name} is missing or not a number", expected=_KIND_WORDS[field.kind])
+            raise ServingError(f"{name} is missing", expected=_KIND_WORDS[field.kind])
         return field.default
     if field.kind == "array":
         return _array(field, value, name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import subprocess
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,8 +39,6 @@ def quiet_mlflow() -> None:
     quiet_environment()
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    # Our requests are checked by core.tracking.serving, which says more than a type hint can.
-    warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")
 
 
 def repository_root(start: str | os.PathLike[str] | None = None) -> Path:
@@ -129,9 +127,10 @@ def connect(root: str | os.PathLike[str] | None = None) -> PatientClient:
     import mlflow
 
     mlflow.set_tracking_uri(uri)
-    client = PatientClient(uri)
     try:
-        client.search_experiments(max_results=1)
+        with _one_at_a_time(file):
+            client = PatientClient(uri)
+            client.search_experiments(max_results=1)
     except Exception as error:
         raise RegistryError(
             f"the MLflow store {uri} cannot be opened",
@@ -139,6 +138,24 @@ def connect(root: str | os.PathLike[str] | None = None) -> PatientClient:
             remedy="check that the folder is writable or the server is up, or set MLFLOW_TRACKING_URI",
         ) from error
     return client
+
+
+@contextlib.contextmanager
+def _one_at_a_time(database: Path | None) -> Iterator[None]:
+    """Two processes that make the tables of one SQLite file at once would spoil it: the second one waits."""
+    from filelock import FileLock
+
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{database}.lock")
+    with contextlib.suppress(PermissionError):  # a read-only folder: nobody makes tables there
+        lock.acquire(timeout=PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def experiment_id(client: PatientClient, name: str) -> str:

@@ -1,1 +1,1 @@
-"""Stages of the code search pipeline."""
+"""Code search on real code: CoCoSoDa pre-training, fine-tuning, evaluation, registration."""

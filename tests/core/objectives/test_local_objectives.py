@@ -19,9 +19,11 @@ DTYPES = [torch.float64, torch.float32]
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_pixpro_reference(dtype: torch.dtype) -> None:
+    """The official code counts pairs in float32, whose 1e-6 is not ours: 1e-7 in float64."""
     for case in reference_cases("core_pixpro_official"):
         ratio = case["args"]["pos_ratio"]
-        assert_matches(lambda q, k, cq, ck: pixpro(q, k, cq, ck, ratio=ratio), case, dtype)  # noqa: B023
+        loosen = 100.0 if dtype == torch.float64 else 1.0
+        assert_matches(lambda q, k, cq, ck: pixpro(q, k, cq, ck, ratio=ratio), case, dtype, loosen=loosen)  # noqa: B023
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,0 +1,219 @@
+"""How fast code search is on this machine, beside a plain MiniLM search over the same functions.
+
+    python benchmarks/code_search.py --model models:/code_search@champion [--root FOLDER] [--functions 100000]
+
+Indexes ``--root`` (by default the installed distributions: folders are taken until they hold about
+``--functions`` functions), then asks it ``--queries`` questions. The comparison is what a short script around
+sentence-transformers does: MiniLM with mean pooling, 256 tokens, batches of 32, a matrix product over all vectors.
+Its vectors are computed for a sample only; its search runs over as many random ones, which takes as long.
+Prints a table; ``--json FILE`` keeps the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+QUERIES = (
+    "read a csv file into rows",
+    "open a socket with a timeout",
+    "escape html entities in a string",
+    "compute the gradient of a loss",
+    "walk a directory tree recursively",
+    "parse command line arguments",
+    "convert a date to iso format",
+    "merge two sorted lists",
+    "retry a request after an error",
+    "hash a password with a salt",
+)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", help="folder or models:/ reference; words only when left out")
+    parser.add_argument("--root", type=Path, default=Path(sysconfig.get_path("purelib")))
+    parser.add_argument("--functions", type=int, default=100_000, help="about how many to index")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument(
+        "--minilm", help="a sentence-transformers folder; by default the installed MiniLM weights"
+    )
+    parser.add_argument("--sample", type=int, default=128, help="functions that MiniLM embeds")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kindred-bench-") as folder:
+        numbers = measure_kindred(options, Path(folder) / "index")
+        numbers |= measure_minilm(options, Path(folder) / "index", int(numbers["functions"]))
+    print_table(numbers)
+    if options.json:
+        from core.files import write_json
+
+        write_json(options.json, numbers)
+
+
+def measure_kindred(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Index from nothing, again without a change, and query in every mode."""
+    from code_search.index import Options, build_index, open_index
+
+    chosen = Options(exclude=excluded(options.root, options.functions))
+    first: list[float] = []
+    start = time.perf_counter()
+
+    def note(message: str) -> None:
+        first.append(time.perf_counter() - start)
+
+    report = build_index(
+        options.root, index_dir=folder, model=options.model or "none", options=chosen, say=note, progress=show
+    )
+    total = time.perf_counter() - start
+    # Twice: the first run after indexing hashes files that were too new to trust their times.
+    build_index(options.root, index_dir=folder)
+    start = time.perf_counter()
+    again = build_index(options.root, index_dir=folder)
+    unchanged = time.perf_counter() - start
+    assert not again.changed
+    numbers: dict[str, Any] = {
+        "files": report.files,
+        "functions": report.functions,
+        "seconds until words answer": first[0],
+        "functions/s, words": report.functions / report.seconds_read,
+        "functions/s, vectors": report.embedded / report.seconds_embed if report.embedded else None,
+        "functions/s, both": report.functions / total,
+        "seconds, unchanged": unchanged,
+        "seconds, unchanged, per 10,000 files": unchanged * 10_000 / report.files,
+        "index MiB": sum(
+            file.stat().st_size for file in open_index(index_dir=folder).snapshot.folder.iterdir()
+        )
+        / 2**20,
+    }
+    index = open_index(index_dir=folder)
+    for mode in ("lexical", "dense", "hybrid") if report.vectors else ("lexical",):
+        times = timed(lambda query, mode=mode: index.search(query, 10, mode=mode), options.queries)
+        numbers |= {f"query ms, {mode}, p50": times[0], f"query ms, {mode}, p95": times[1]}
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "core.cli", "search", QUERIES[0], "--index-dir", str(folder), "--json"]
+    subprocess.run(command, check=True, capture_output=True)
+    numbers["seconds, `kindred search` from the shell"] = time.perf_counter() - start
+    numbers["peak MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return numbers
+
+
+def excluded(root: Path, functions: int) -> list[str]:
+    """Top folders of ``root`` beyond those that hold ``functions`` functions, at 900 bytes of source each."""
+    sizes = {
+        child.name: sum(file.stat().st_size for file in child.rglob("*.py"))
+        for child in sorted(root.iterdir())
+        if child.is_dir()
+    }
+    left, out = functions * 900, []
+    for name, size in sizes.items():
+        left -= size
+        if left < 0:
+            out.append(f"/{name}/")
+            left += size
+    return out
+
+
+def measure_minilm(options: argparse.Namespace, folder: Path, functions: int) -> dict[str, Any]:
+    """The same functions and questions with MiniLM: throughput of a sample, and search over all."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    from code_search.index import open_index
+    from code_search.index.compose import embedded_text
+    from core.encoders.text import model_home
+    from core.errors import KindredError
+
+    try:
+        place = model_home(options.minilm)
+    except KindredError as error:
+        print(f"no comparison: {error}", file=sys.stderr)
+        return {}
+    tokenizer, model = AutoTokenizer.from_pretrained(place), AutoModel.from_pretrained(place).eval()
+
+    def encode(texts: list[str]) -> np.ndarray:
+        rows = []
+        with torch.inference_mode():
+            for begin in range(0, len(texts), 32):
+                batch = tokenizer(
+                    texts[begin : begin + 32],
+                    padding=True,
+                    truncation=True,
+                    max_length=256,
+                    return_tensors="pt",
+                )
+                mask = batch["attention_mask"][..., None]
+                mean = (model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
+                rows.append(torch.nn.functional.normalize(mean).numpy())
+        return np.concatenate(rows)
+
+    snapshot = open_index(index_dir=folder).snapshot
+    chosen = np.random.default_rng(0).choice(functions, min(options.sample, functions), replace=False)
+    texts = [embedded_text(snapshot, int(row)) for row in chosen]
+    encode(texts[:32])
+    start = time.perf_counter()
+    width = encode(texts).shape[1]
+    seconds = time.perf_counter() - start
+    matrix = np.random.default_rng(0).standard_normal((functions, width), dtype=np.float32)
+    times = timed(lambda query: np.argsort(-(matrix @ encode([query])[0]))[:10], options.queries)
+    return {
+        "MiniLM functions/s": len(texts) / seconds,
+        "MiniLM query ms, p50": times[0],
+        "MiniLM query ms, p95": times[1],
+    }
+
+
+def timed(ask: Any, repeats: int) -> tuple[float, float]:
+    """(median, 95th percentile) of the milliseconds of one question, after a warm-up."""
+    for query in QUERIES:
+        ask(query)
+    times = []
+    for number in range(repeats):
+        start = time.perf_counter()
+        ask(f"{QUERIES[number % len(QUERIES)]} {number}")
+        times.append(1000 * (time.perf_counter() - start))
+    return float(np.percentile(times, 50)), float(np.percentile(times, 95))
+
+
+def show(progress: Any) -> None:
+    """Progress on stderr, for whoever waits."""
+    if progress.done % 1000 < 40 and sys.stderr.isatty():
+        print(f"\r{progress.what}: {progress.done:,} of {progress.total:,}   ", end="", file=sys.stderr)
+
+
+def machine() -> str:
+    """Processor, cores in use and versions."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    name = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+    packages = ", ".join(
+        f"{one} {version(one)}" for one in ("torch", "transformers", "numpy", "bm25s", "tree-sitter")
+    )
+    return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {packages}"
+
+
+def print_table(numbers: dict[str, Any]) -> None:
+    """The numbers, a line each."""
+    print(f"\n{machine()}\n\n| measure | value |\n|---|---:|")
+    for name, value in numbers.items():
+        if value is not None:
+            print(f"| {name} | {value:,.0f} |" if value >= 100 else f"| {name} | {value:,.2f} |")
+
+
+if __name__ == "__main__":
+    main()

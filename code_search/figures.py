@@ -1,0 +1,160 @@
+"""The figures of the report: retrieval, robustness to renaming, training curves, the fusion weight."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from code_search.evaluate import RANKINGS, Task
+from code_search.robustness import Point
+from code_search.scores import TITLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"bm25": "#7a7a7a", "dense": "#0072b2", "hybrid": "#d55e00"}
+MARKS = {"bm25": "s", "dense": "o", "hybrid": "D"}
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "axes.axisbelow": True,
+}
+
+
+def retrieval_figure(
+    path: str | os.PathLike[str], tasks: Sequence[Task], metrics: Mapping[str, Mapping[str, Any]]
+) -> Path:
+    """MRR of every ranking and task with its 95 % interval, one line a task."""
+    figure, (axes,) = _canvas(1, width=6.4, height=0.9 + 0.52 * len(tasks))
+    for offset, ranking in zip((0.2, 0.0, -0.2), RANKINGS):
+        found = [metrics[f"mrr_{ranking}_{task.name}"] for task in tasks]
+        values = [one["value"] for one in found]
+        spread = [[one["value"] - one["low"] for one in found], [one["high"] - one["value"] for one in found]]
+        places = [len(tasks) - 1 - row + offset for row in range(len(tasks))]
+        axes.errorbar(
+            values, places, xerr=spread, fmt=MARKS[ranking], color=COLOURS[ranking], label=TITLES[ranking],
+            markersize=5, capsize=2, linewidth=1.2,
+        )  # fmt: skip
+    axes.set_yticks(range(len(tasks)), [task.label for task in reversed(tasks)])
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("mean reciprocal rank, 95 % interval")
+    axes.grid(axis="y", visible=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    return _save(figure, path)
+
+
+def robustness_figure(path: str | os.PathLike[str], points: Sequence[Point]) -> Path:
+    """MRR against the variables renamed, and against their share; a dash: the same functions before."""
+    tasks = list(dict.fromkeys(point.task for point in points))
+    figure, panels = _canvas(2 * len(tasks), columns=2, width=7.2, height=2.5 * len(tasks) + 0.4)
+    for row, task in enumerate(tasks):
+        for axes, axis in zip(panels[2 * row : 2 * row + 2], ("count", "rate")):
+            _robustness_panel(axes, [p for p in points if p.task == task and p.axis == axis], axis)
+            axes.set_title(f"function names {task}", fontsize=9)
+    for axes in panels[::2]:
+        axes.set_ylabel("mean reciprocal rank")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    return _save(figure, path)
+
+
+def _robustness_panel(axes: Axes, points: list[Point], axis: str) -> None:
+    levels = list(dict.fromkeys(point.level for point in points))
+    for ranking, offset in zip(RANKINGS, (-0.09, 0.0, 0.09)):
+        line = [point for point in points if point.ranking == ranking]
+        places = [place + offset for place in range(len(line))]
+        spread = [[p.mrr - p.low for p in line], [p.high - p.mrr for p in line]]
+        axes.errorbar(
+            places, [p.mrr for p in line], yerr=spread, fmt=MARKS[ranking], color=COLOURS[ranking],
+            label=TITLES[ranking], markersize=4, capsize=2, linewidth=1.2,
+        )  # fmt: skip
+        joined = sum(
+            p.level is not None for p in line
+        )  # "all" does not go on from 8: it is of other functions
+        axes.plot(places[:joined], [p.mrr for p in line[:joined]], color=COLOURS[ranking], linewidth=1.2)
+    hybrid = [point for point in points if point.ranking == "hybrid"]
+    axes.plot(
+        [place + 0.09 for place in range(len(hybrid))], [p.before for p in hybrid], "_", markersize=10,
+        color="#222222", label="hybrid, the same functions before",
+    )  # fmt: skip
+    name = (lambda level: f"{level:.0%}") if axis == "rate" else (lambda level: f"{level:.0f}")
+    labels = ["all" if level is None else name(level) for level in levels]
+    ticks = [f"{label}\nn={point.n}" for label, point in zip(labels, hybrid)]
+    axes.set_xticks(range(len(levels)), ticks, fontsize=8)
+    axes.set_xlabel("variables renamed" if axis == "count" else "share of the variables renamed")
+    axes.set_ylim(0, 1)
+
+
+def training_figure(
+    path: str | os.PathLike[str], histories: Mapping[str, Sequence[Mapping[str, float]]]
+) -> Path:
+    """Loss, validation MRR and collapse diagnostics over the steps, one row a training stage."""
+    kept = {stage: history for stage, history in histories.items() if history}
+    figure, panels = _canvas(3 * len(kept), columns=3, width=9.6, height=2.3 * max(1, len(kept)))
+    groups = (
+        ("loss", {"loss": "#0072b2"}),
+        ("validation MRR", {"valid_mrr_shown": "#d55e00", "valid_mrr_hidden": "#e69f00"}),
+        ("embeddings", {"embedding_std": "#009e73", "alignment": "#cc79a7", "uniformity": "#7a7a7a"}),
+    )
+    for row, (stage, history) in enumerate(kept.items()):
+        for axes, (title, curves) in zip(panels[3 * row : 3 * row + 3], groups):
+            for name, colour in curves.items():
+                _curve(axes, history, name, colour)
+            axes.set_title(f"{stage}: {title}", fontsize=9)
+            if len(curves) > 1:
+                axes.legend(fontsize=8, frameon=False)
+    for axes in panels[-3:]:
+        axes.set_xlabel("step")
+    return _save(figure, path)
+
+
+def _curve(axes: Axes, history: Sequence[Mapping[str, float]], name: str, colour: str) -> None:
+    found = [(one["step"], one[name]) for one in history if name in one]
+    if found:
+        label = (
+            name.removeprefix("valid_mrr_").replace("shown", "names shown").replace("hidden", "names hidden")
+        )
+        mark = "o" if len(found) < 12 else ""
+        label = label.replace("embedding_std", "embedding std")
+        axes.plot(*zip(*found), color=colour, label=label, linewidth=1.3, marker=mark, markersize=3)
+
+
+def weight_figure(path: str | os.PathLike[str], curve: Mapping[float, float], chosen: float) -> Path:
+    """Validation MRR of the hybrid ranking for every weight of the dense part; the mark is the chosen one."""
+    figure, (axes,) = _canvas(1, width=4.2, height=2.6)
+    axes.plot(list(curve), list(curve.values()), color=COLOURS["hybrid"], linewidth=1.3)
+    axes.plot([chosen], [curve[chosen]], MARKS["hybrid"], color=COLOURS["hybrid"])
+    axes.annotate(
+        f"{chosen:g}", (chosen, curve[chosen]), textcoords="offset points", xytext=(0, 6), ha="center"
+    )
+    axes.set_xlabel("weight of the dense part (0: BM25 alone, 1: dense alone)")
+    axes.set_ylabel("MRR on validation")
+    axes.margins(y=0.2)
+    return _save(figure, path)
+
+
+def _canvas(panels: int, *, columns: int = 1, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        rows = -(-panels // columns)
+        found = [figure.add_subplot(rows, columns, place + 1) for place in range(panels)]
+    return figure, found
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """As PNG, whole or not at all; equal input gives equal bytes."""
+    import io
+
+    from core.files import atomic_write
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return atomic_write(path, buffer.getvalue())

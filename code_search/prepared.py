@@ -1,0 +1,118 @@
+"""What training reads: the tokenizer and the token arrays of the training pairs, made once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from code_search.data.functions import Function
+from code_search.learn.pairs import PairArrays, prepare_pairs, typed_leaves
+from code_search.model import CodeEncoder, build_encoder, build_tokenizer
+from code_search.tokenize import CodeTokenizer
+from core.files import read_json, sha256_file, write_json
+
+PAIRS, FACTS = "pairs.npz", "prepared.json"
+_TYPES_FROM = 4000  # functions of a language that are asked for the node types there are
+_LONGEST = 2000  # characters of a code that the vocabulary is learned from
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Training pairs and the tokenizer that made them."""
+
+    tokenizer: CodeTokenizer
+    pairs: PairArrays
+    code_length: int
+    text_length: int
+
+
+def prepare(
+    functions: Sequence[Function],
+    *,
+    encoder: str,
+    vocabulary: int,
+    min_frequency: int,
+    code_length: int,
+    text_length: int,
+    workers: int = 1,
+) -> Prepared:
+    """Learn the vocabulary (or take the encoder's own) and turn the pairs into token arrays.
+
+    Args:
+        functions: training pairs, in a stable order.
+        encoder, vocabulary, min_frequency: of `code_search.model.build_tokenizer`.
+        code_length, text_length: tokens kept of each side.
+        workers: processes that parse.
+    """
+    types = _node_types(functions, code_length, workers)
+    tokenizer = build_tokenizer(
+        encoder, _texts(functions), types, vocabulary=vocabulary, min_frequency=min_frequency
+    )
+    pairs = prepare_pairs(
+        functions, tokenizer, code_length=code_length, text_length=text_length, workers=workers
+    )
+    return Prepared(tokenizer, pairs, code_length, text_length)
+
+
+def save_prepared(prepared: Prepared, folder: Path) -> None:
+    """Write ``tokenizer.json``, ``pairs.npz`` and ``prepared.json`` into an existing folder."""
+    markers = prepared.tokenizer.save(folder)
+    prepared.pairs.save(folder / PAIRS)
+    facts = {
+        "pairs": len(prepared.pairs),
+        "code_length": prepared.code_length,
+        "text_length": prepared.text_length,
+        "vocabulary": prepared.tokenizer.size,
+        "pairs_sha256": sha256_file(folder / PAIRS),
+        "markers": markers,
+    }
+    write_json(folder / FACTS, facts)
+
+
+def load_prepared(folder: str | os.PathLike[str]) -> Prepared:
+    """Read what `save_prepared` wrote. Raises DataError where it is missing."""
+    home = Path(folder)
+    facts = read_json(home / FACTS)
+    tokenizer = CodeTokenizer.load(home, facts["markers"])
+    return Prepared(tokenizer, PairArrays.load(home / PAIRS), facts["code_length"], facts["text_length"])
+
+
+def starting_encoder(prepared: Prepared, *, encoder: str, seed: int, **architecture: Any) -> CodeEncoder:
+    """The encoder before training; equal arguments give equal weights.
+
+    Args:
+        encoder: ``static``, ``transformer``, ``minilm`` or a folder.
+        seed: of random weights.
+        **architecture: of `code_search.model.build_encoder`.
+    """
+    from core.learning.determinism import derive_seed, seed_everything
+
+    seed_everything(derive_seed(seed, "encoder"))
+    module = build_encoder(
+        encoder, prepared.tokenizer, prepared.pairs, max_length=prepared.code_length, **architecture
+    )
+    return CodeEncoder(
+        module, prepared.tokenizer, code_length=prepared.code_length, text_length=prepared.text_length
+    )
+
+
+def _node_types(functions: Sequence[Function], code_length: int, workers: int) -> list[str]:
+    """Names of the node types in an even sample of each language's functions."""
+    by_language: dict[str, list[Function]] = {}
+    for function in functions:
+        by_language.setdefault(function.language, []).append(function)
+    found: set[str] = set()
+    for members in by_language.values():
+        sample = members[:: max(1, len(members) // _TYPES_FROM)]
+        for leaves in typed_leaves(sample, code_length, workers):
+            found.update(kind for _, kind in leaves)
+    return sorted(found)
+
+
+def _texts(functions: Sequence[Function]) -> Iterator[str]:
+    for function in functions:
+        yield function.code[:_LONGEST]
+        yield function.documentation

@@ -1,0 +1,147 @@
+"""The parameters of the pipeline, section by section, as its params files hold them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from core.config import Settings
+
+Share = Field(ge=0, le=1)
+Count = Field(ge=1)
+
+
+class Data(Settings):
+    """Where the functions come from.
+
+    ``installed``: train and valid from the distributions that pip installed, test from the standard library.
+    ``codesearchnet``: ``root`` holds one folder a language with train, valid, test and codebase ``.jsonl``.
+    ``manifest``: ``manifest`` lists own repositories below ``root``.
+    """
+
+    source: Literal["installed", "codesearchnet", "manifest"] = "installed"
+    root: str | None = None
+    manifest: str | None = None
+    languages: list[str] = []
+    max_train: int | None = Field(None, ge=100)
+    max_valid: int | None = Field(None, ge=100)
+    valid_fraction: float = Field(0.1, gt=0, lt=0.9)
+    on_problem: Literal["quarantine", "stop"] = "quarantine"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Data:
+        if self.source != "installed" and not self.root:
+            raise ValueError(f"data.source: {self.source} needs data.root, the folder that holds the data")
+        if self.source == "manifest" and not self.manifest:
+            raise ValueError("data.source: manifest needs data.manifest, the CSV that lists the repositories")
+        return self
+
+
+class Model(Settings):
+    """The encoder: ``static``, ``transformer`` (both with an own vocabulary), ``minilm``, or a local folder.
+
+    ``vectors`` says where the token vectors of the first two start: ``minilm``, a sentence-transformers
+    folder, or ``random``.
+    """
+
+    encoder: str = "static"
+    dim: int = Count
+    layers: int = Field(3, ge=1)
+    heads: int = Field(4, ge=1)
+    vectors: str = "minilm"
+    dropout: float = Field(0.1, ge=0, lt=1)
+    vocabulary: int = Field(20_000, ge=300)
+    min_frequency: int = Field(3, ge=1)
+    code_length: int = Field(256, ge=8)
+    text_length: int = Field(48, ge=8)
+
+
+class Pretrain(Settings):
+    """CoCoSoDa; see `code_search.learn.train.pretrain` for each value."""
+
+    steps: int = Count
+    batch_size: int = Field(ge=2)
+    queue_size: int = Field(ge=0)
+    momentum: float = Share
+    temperature: float = Field(0.07, gt=0)
+    logit_scale_extra: float = Field(1.0, gt=0)
+    intra: bool = True
+    keys: bool = True
+    augment: bool = True
+    augment_rate: float = Field(0.1, ge=0, le=1)
+    hide_name: float = Field(0.3, ge=0, le=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.05, ge=0, lt=1)
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    chunks: int = Field(1, ge=1)
+    validation_queries: int = Field(500, ge=10)
+    every_n_steps: int | None = Field(None, ge=1)
+
+
+class Adapt(Settings):
+    """Fine-tuning on text to code; see `code_search.learn.train.adapt` for each value."""
+
+    steps: int = Count
+    batch_size: int = Field(ge=2)
+    scale: float = Field(20.0, gt=0)
+    hide_name: float = Field(0.3, ge=0, le=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    chunks: int = Field(1, ge=1)
+    validation_queries: int = Field(500, ge=10)
+    every_n_steps: int | None = Field(None, ge=1)
+    fusion_queries: int = Field(1000, ge=10)
+
+
+class Trainer(Settings):
+    """What the training runs on; see `core.learning.fit.fit`."""
+
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    accelerator: str = "cpu"
+    devices: int = Field(1, ge=1)
+    nodes: int = Field(1, ge=1)
+    strategy: str = "auto"
+    workers: int = Field(0, ge=0)
+
+
+class Robustness(Settings):
+    """Renaming of variables: on how many functions, how much of it, how often drawn."""
+
+    functions: int = Field(300, ge=10)
+    counts: list[int | Literal["all"]] = [0, 1, 2, 4, 8, "all"]
+    rates: list[float] = [0.0, 0.25, 0.5, 0.75, 1.0]
+    draws: int = Field(3, ge=1)
+
+
+class Evaluate(Settings):
+    """The evaluation sample, and further benchmarks: CodeSearchNet or CodeXGLUE language folders."""
+
+    queries: int = Field(1000, ge=10)
+    sample_seed: int = 0
+    bootstrap: int = Field(1000, ge=100)
+    precision: Literal["32", "bf16"] = "32"
+    benchmarks: list[str] = []
+    robustness: Robustness = Robustness()
+
+
+class Registry(Settings):
+    """The repository whose index travels with the registered model (null: the standard library, without tests)."""
+
+    index_root: str | None = None
+    index_exclude: list[str] = []
+
+
+class Params(Settings):
+    """A params file. ``threads``: of torch; equal results need the same number."""
+
+    seed: int = 0
+    threads: int | None = Field(None, ge=1)
+    data: Data
+    model: Model
+    pretrain: Pretrain
+    adapt: Adapt
+    trainer: Trainer = Trainer()
+    evaluate: Evaluate = Evaluate()
+    registry: Registry = Registry()

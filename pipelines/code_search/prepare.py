@@ -1,0 +1,32 @@
+"""Stage `prepare`: the vocabulary, and the training pairs as token arrays."""
+
+from __future__ import annotations
+
+from code_search.settings import Params
+from core.stage import Stage, run_stage
+
+
+def main(params: Params, stage: Stage) -> None:
+    """Learn the vocabulary, then tokenize and type the training pairs."""
+    import os
+
+    from code_search.corpora import load_split
+    from code_search.prepared import prepare, save_prepared
+    from core.files import atomic_directory
+
+    model = params.model
+    prepared = prepare(
+        load_split(stage.outputs / "corpus", "train"),
+        encoder=model.encoder,
+        vocabulary=model.vocabulary,
+        min_frequency=model.min_frequency,
+        code_length=model.code_length,
+        text_length=model.text_length,
+        workers=len(os.sched_getaffinity(0)),
+    )
+    with atomic_directory(stage.outputs / "prepared") as folder:
+        save_prepared(prepared, folder)
+
+
+if __name__ == "__main__":
+    run_stage(main, Params)
