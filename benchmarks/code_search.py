@@ -4,7 +4,7 @@
 
 Indexes ``--root`` (by default the installed distributions: folders are taken until they hold about
 ``--functions`` functions), then asks it ``--queries`` questions. The comparison is what a short script around
-sentence-transformers does: MiniLM with mean pooling, 256 tokens, batches of 32, a matrix product over all vectors.
+sentence-transformers does: MiniLM, mean pooling, 256 tokens, batches of 32, a product with all vectors.
 Its vectors are computed for a sample only; its search runs over as many random ones, which takes as long.
 Prints a table; ``--json FILE`` keeps the numbers.
 """
@@ -25,6 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# Started as a file, this folder leads the search path, and this file would pass for the package of its name.
+sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 QUERIES = (
     "read a csv file into rows",

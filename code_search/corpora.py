@@ -1,4 +1,4 @@
-"""The corpus that ``data.source`` names, and its table form on disk."""
+"""The corpus that ``data.source`` names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from code_search.data.corpus import Corpus, assemble
-from code_search.data.functions import Function, from_table, to_table
+from code_search.data.functions import Function
 from code_search.data.reading import Pairs
 from core.errors import ConfigError, DataError
 
@@ -23,6 +23,7 @@ def read_corpus(
     languages: Sequence[str] = (),
     max_train: int | None = None,
     max_valid: int | None = None,
+    max_test: int | None = None,
     valid_fraction: float = 0.1,
     seed: int = 0,
     workers: int | None = None,
@@ -33,7 +34,7 @@ def read_corpus(
         source: ``installed``, ``codesearchnet`` or ``manifest``, see `code_search.settings.Data`.
         root, manifest: where the data are; not for ``installed``.
         languages: only these; all where empty.
-        max_train, max_valid: caps on the pairs; None for all.
+        max_train, max_valid, max_test: caps on the pairs; None for all.
         valid_fraction, seed: of the split of installed distributions.
         workers: processes that read.
 
@@ -48,6 +49,7 @@ def read_corpus(
             valid_fraction=valid_fraction,
             max_train=max_train,
             max_valid=max_valid,
+            max_test=max_test,
             workers=workers,
         )
     if source == "manifest":
@@ -58,7 +60,7 @@ def read_corpus(
         )
     if source == "codesearchnet":
         return codesearchnet_corpus(
-            root or ".", languages=languages, max_train=max_train, max_valid=max_valid
+            root or ".", languages=languages, max_train=max_train, max_valid=max_valid, max_test=max_test
         )
     raise ConfigError("data.source", seen=source, expected="installed, codesearchnet or manifest")
 
@@ -69,6 +71,7 @@ def codesearchnet_corpus(
     languages: Sequence[str] = (),
     max_train: int | None = None,
     max_valid: int | None = None,
+    max_test: int | None = None,
 ) -> Corpus:
     """The pairs of a CodeSearchNet folder, one sub-folder a language, with its published splits.
 
@@ -91,38 +94,16 @@ def codesearchnet_corpus(
             remedy="a folder that holds test rows only goes into evaluate.benchmarks",
         )
     parts: dict[str, Pairs] = {split: Pairs() for split in SPLITS}
-    caps = {"train": max_train, "valid": max_valid}
+    caps = {"train": max_train, "valid": max_valid, "test": max_test}
+    share = {split: None if cap is None else max(1, cap // len(found)) for split, cap in caps.items()}
     for home in found:
         for split in ("train", "valid"):
             pairs = read_training_rows(_file(home, split) or home / f"{split}.jsonl")
             if not pairs.functions:  # the published valid split keeps its code in the codebase file
                 pairs.functions = _asked(home, split)
-            cap = caps[split]
-            _extend(parts[split], pairs, None if cap is None else max(1, cap // len(found)))
-        _extend(parts["test"], Pairs(functions=_asked(home, "test")), None)
+            _extend(parts[split], pairs, share[split])
+        _extend(parts["test"], Pairs(functions=_asked(home, "test")), share["test"])
     return assemble(train=parts["train"], valid=parts["valid"], test=parts["test"])
-
-
-def save_corpus(corpus: Corpus, folder: Path) -> None:
-    """Write ``train.parquet``, ``valid.parquet`` and ``test.parquet``; the raw source texts stay behind."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for split in SPLITS:
-        rows = [replace(function, source="") for function in getattr(corpus, split)]
-        to_table(rows).to_parquet(folder / f"{split}.parquet", index=False)
-
-
-def load_split(folder: str | os.PathLike[str], split: str) -> list[Function]:
-    """The functions of one split that `save_corpus` wrote.
-
-    Raises:
-        DataError: it is not there.
-    """
-    import pandas as pd
-
-    file = Path(folder) / f"{split}.parquet"
-    if not file.is_file():
-        raise DataError(f"{file} is missing", remedy="run the stage that writes it (dvc repro)")
-    return from_table(pd.read_parquet(file))
 
 
 def _asked(home: Path, split: str) -> list[Function]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -69,24 +68,6 @@ def sample_tasks(functions: Sequence[Function], n: int = 1000, seed: int = 0) ->
         Task("hidden", f"{size}, names hidden", shown.queries, rows, hidden.functions, groups),
         Task("full", f"{len(functions):,} candidates", shown.queries, among_all, list(functions), groups),
     ]
-
-
-def benchmark_task(folder: str | os.PathLike[str]) -> Task:
-    """The test split of a CodeSearchNet or CodeXGLUE language folder over its whole codebase.
-
-    Reciprocal ranks beyond 1,000 count 0, as in the published scripts.
-
-    Raises:
-        DataError: the folder holds no such split.
-    """
-    from code_search.data.codesearchnet import read_benchmark
-
-    found = read_benchmark(folder)
-    home = Path(folder)
-    name = f"{home.parent.name}_{home.name}".lower().replace("-", "_")
-    asked = [found.candidates[row] for row in found.relevant]
-    label = f"{home.parent.name} {home.name}, {len(found.candidates):,} candidates"
-    return Task(name, label, found.queries, found.relevant, found.candidates, resampling_groups(asked), 1000)
 
 
 def resampling_groups(functions: Sequence[Function]) -> list[str]:

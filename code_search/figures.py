@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"bm25": "#7a7a7a", "dense": "#0072b2", "hybrid": "#d55e00"}
 MARKS = {"bm25": "s", "dense": "o", "hybrid": "D"}
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,

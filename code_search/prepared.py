@@ -80,12 +80,15 @@ def load_prepared(folder: str | os.PathLike[str]) -> Prepared:
     return Prepared(tokenizer, PairArrays.load(home / PAIRS), facts["code_length"], facts["text_length"])
 
 
-def starting_encoder(prepared: Prepared, *, encoder: str, seed: int, **architecture: Any) -> CodeEncoder:
+def starting_encoder(
+    prepared: Prepared, *, encoder: str, seed: int, precision: str = "32", **architecture: Any
+) -> CodeEncoder:
     """The encoder before training; equal arguments give equal weights.
 
     Args:
         encoder: ``static``, ``transformer``, ``minilm`` or a folder.
         seed: of random weights.
+        precision: of validation, see `CodeEncoder`.
         **architecture: of `code_search.model.build_encoder`.
     """
     from core.learning.determinism import derive_seed, seed_everything
@@ -95,7 +98,11 @@ def starting_encoder(prepared: Prepared, *, encoder: str, seed: int, **architect
         encoder, prepared.tokenizer, prepared.pairs, max_length=prepared.code_length, **architecture
     )
     return CodeEncoder(
-        module, prepared.tokenizer, code_length=prepared.code_length, text_length=prepared.text_length
+        module,
+        prepared.tokenizer,
+        code_length=prepared.code_length,
+        text_length=prepared.text_length,
+        precision=precision,
     )
 
 

@@ -23,10 +23,11 @@ class Data(Settings):
     source: Literal["installed", "codesearchnet", "manifest"] = "installed"
     root: str | None = None
     manifest: str | None = None
-    languages: list[str] = []
-    max_train: int | None = Field(None, ge=100)
-    max_valid: int | None = Field(None, ge=100)
-    valid_fraction: float = Field(0.1, gt=0, lt=0.9)
+    languages: list[str] = Field(default_factory=list)
+    max_train: int | None = Field(default=None, ge=100)
+    max_valid: int | None = Field(default=None, ge=100)
+    max_test: int | None = Field(default=None, ge=100)
+    valid_fraction: float = Field(default=0.1, gt=0, lt=0.9)
     on_problem: Literal["quarantine", "stop"] = "quarantine"
 
     @model_validator(mode="after")
@@ -47,14 +48,14 @@ class Model(Settings):
 
     encoder: str = "static"
     dim: int = Count
-    layers: int = Field(3, ge=1)
-    heads: int = Field(4, ge=1)
+    layers: int = Field(default=3, ge=1)
+    heads: int = Field(default=4, ge=1)
     vectors: str = "minilm"
-    dropout: float = Field(0.1, ge=0, lt=1)
-    vocabulary: int = Field(20_000, ge=300)
-    min_frequency: int = Field(3, ge=1)
-    code_length: int = Field(256, ge=8)
-    text_length: int = Field(48, ge=8)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    vocabulary: int = Field(default=20_000, ge=300)
+    min_frequency: int = Field(default=3, ge=1)
+    code_length: int = Field(default=256, ge=8)
+    text_length: int = Field(default=48, ge=8)
 
 
 class Pretrain(Settings):
@@ -64,20 +65,20 @@ class Pretrain(Settings):
     batch_size: int = Field(ge=2)
     queue_size: int = Field(ge=0)
     momentum: float = Share
-    temperature: float = Field(0.07, gt=0)
-    logit_scale_extra: float = Field(1.0, gt=0)
+    temperature: float = Field(default=0.07, gt=0)
+    logit_scale_extra: float = Field(default=1.0, gt=0)
     intra: bool = True
     keys: bool = True
     augment: bool = True
-    augment_rate: float = Field(0.1, ge=0, le=1)
-    hide_name: float = Field(0.3, ge=0, le=1)
+    augment_rate: float = Field(default=0.1, ge=0, le=1)
+    hide_name: float = Field(default=0.3, ge=0, le=1)
     learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    warmup: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    chunks: int = Field(1, ge=1)
-    validation_queries: int = Field(500, ge=10)
-    every_n_steps: int | None = Field(None, ge=1)
+    chunks: int = Field(default=1, ge=1)
+    validation_queries: int = Field(default=500, ge=10)
+    every_n_steps: int | None = Field(default=None, ge=1)
 
 
 class Adapt(Settings):
@@ -85,14 +86,14 @@ class Adapt(Settings):
 
     steps: int = Count
     batch_size: int = Field(ge=2)
-    scale: float = Field(20.0, gt=0)
-    hide_name: float = Field(0.3, ge=0, le=1)
+    scale: float = Field(default=20.0, gt=0)
+    hide_name: float = Field(default=0.3, ge=0, le=1)
     learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    chunks: int = Field(1, ge=1)
-    validation_queries: int = Field(500, ge=10)
-    every_n_steps: int | None = Field(None, ge=1)
-    fusion_queries: int = Field(1000, ge=10)
+    weight_decay: float = Field(default=0.01, ge=0)
+    chunks: int = Field(default=1, ge=1)
+    validation_queries: int = Field(default=500, ge=10)
+    every_n_steps: int | None = Field(default=None, ge=1)
+    fusion_queries: int = Field(default=1000, ge=10)
 
 
 class Trainer(Settings):
@@ -100,44 +101,53 @@ class Trainer(Settings):
 
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     accelerator: str = "cpu"
-    devices: int = Field(1, ge=1)
-    nodes: int = Field(1, ge=1)
+    devices: int = Field(default=1, ge=1)
+    nodes: int = Field(default=1, ge=1)
     strategy: str = "auto"
-    workers: int = Field(0, ge=0)
+    workers: int = Field(default=0, ge=0)
+
+    @property
+    def encoding(self) -> str:
+        """Precision of an encoder that is validated during training, as `CodeEncoder` names it."""
+        return "bf16" if self.precision == "bf16-mixed" else "32"
+
+
+def _counts() -> list[int | Literal["all"]]:
+    return [0, 1, 2, 4, 8, "all"]
 
 
 class Robustness(Settings):
     """Renaming of variables: on how many functions, how much of it, how often drawn."""
 
-    functions: int = Field(300, ge=10)
-    counts: list[int | Literal["all"]] = [0, 1, 2, 4, 8, "all"]
-    rates: list[float] = [0.0, 0.25, 0.5, 0.75, 1.0]
-    draws: int = Field(3, ge=1)
+    functions: int = Field(default=300, ge=10)
+    counts: list[int | Literal["all"]] = Field(default_factory=_counts)
+    rates: list[float] = Field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
+    draws: int = Field(default=3, ge=1)
 
 
 class Evaluate(Settings):
     """The evaluation sample, and further benchmarks: CodeSearchNet or CodeXGLUE language folders."""
 
-    queries: int = Field(1000, ge=10)
+    queries: int = Field(default=1000, ge=10)
     sample_seed: int = 0
-    bootstrap: int = Field(1000, ge=100)
+    bootstrap: int = Field(default=1000, ge=100)
     precision: Literal["32", "bf16"] = "32"
-    benchmarks: list[str] = []
+    benchmarks: list[str] = Field(default_factory=list)
     robustness: Robustness = Robustness()
 
 
 class Registry(Settings):
-    """The repository whose index travels with the registered model (null: the standard library, without tests)."""
+    """The repository whose index travels with the model (null: the standard library without its tests)."""
 
     index_root: str | None = None
-    index_exclude: list[str] = []
+    index_exclude: list[str] = Field(default_factory=list)
 
 
 class Params(Settings):
     """A params file. ``threads``: of torch; equal results need the same number."""
 
     seed: int = 0
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     data: Data
     model: Model
     pretrain: Pretrain

@@ -1,13 +1,13 @@
 """The command `kindred`: one entrance to pipelines, reports, registered models and the domains' own commands.
 
 Exit codes: 0 done; 2 a mistake that the user can mend (one sentence on stderr); 130 stopped by Ctrl-C; 1 a
-stage of `repro` failed (its own message says why), or a defect in Kindred (with a traceback). Heavy libraries
-are imported inside the commands, so that `kindred --help` is quick.
+defect in Kindred (with a traceback). Heavy libraries are imported inside the commands, for a quick start.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -74,12 +74,12 @@ def repro(
     targets = [_definition(pipeline)] if pipeline else sorted(Path("pipelines").glob("*/dvc.yaml"))
     if not targets:
         raise ConfigError("pipelines/*/dvc.yaml", expected="at least one pipeline")
-    _run("dvc", "repro", *map(str, targets))
+    _run_dvc("repro", *map(str, targets))
     # With one pipeline asked for, the others may never have run; dvc would insist on running them first.
     if pipeline:
         _run("pipelines.report")
     else:
-        _run("dvc", "repro", "dvc.yaml")
+        _run_dvc("repro", "dvc.yaml")
     print_results(root)
 
 
@@ -251,6 +251,20 @@ def _run(module: str, *arguments: str) -> None:
     status = subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
     if status:
         sys.exit(status if status in (2, 130) else 1)
+
+
+def _run_dvc(*arguments: str) -> None:
+    """Run dvc; where a stage failed, end with the stage's own exit code, which dvc reports only in words."""
+    process = subprocess.Popen([sys.executable, "-m", "dvc", *arguments], stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    tail = b""
+    while chunk := os.read(process.stderr.fileno(), 65536):
+        sys.stderr.buffer.write(chunk)
+        sys.stderr.buffer.flush()
+        tail = (tail + chunk)[-4096:]
+    if process.wait():
+        found = re.findall(rb"exited with (\d+)", tail)
+        sys.exit(int(found[-1]) if found and int(found[-1]) in (2, 130) else 1)
 
 
 def _run_model(module: str, folder: Path, arguments: list[str]) -> None:

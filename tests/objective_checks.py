@@ -20,9 +20,11 @@ def tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
 
 
 def assert_close(actual: Tensor, expected: np.ndarray, relative: float, what: str) -> None:
-    """Every entry within `relative` of the largest expected magnitude (at least 1e-3 of it counted as scale)."""
+    """Every entry within `relative` of the largest expected magnitude (taken as 1e-3 where it is less)."""
     wanted = torch.from_numpy(np.array(expected)).double()
-    assert actual.shape == wanted.shape, f"{what}: shape {tuple(actual.shape)}, expected {tuple(wanted.shape)}"
+    assert actual.shape == wanted.shape, (
+        f"{what}: shape {tuple(actual.shape)}, expected {tuple(wanted.shape)}"
+    )
     scale = max(float(wanted.abs().max()) if wanted.numel() else 0.0, 1e-3)
     worst = float((actual.detach().double() - wanted).abs().max()) if wanted.numel() else 0.0
     assert worst <= relative * scale, f"{what}: off by {worst / scale:.3g} of {scale:.3g}"
@@ -52,7 +54,9 @@ def assert_matches(
         found = torch.autograd.grad(loss, [inputs[name] for name in names], allow_unused=True)
         for name, gradient in zip(names, found, strict=True):
             gradient = torch.zeros_like(inputs[name]) if gradient is None else gradient
-            assert_close(gradient, case["grad"][name], of_gradient * loosen, f"gradient of {name}, {case['args']}")
+            assert_close(
+                gradient, case["grad"][name], of_gradient * loosen, f"gradient of {name}, {case['args']}"
+            )
 
 
 def assert_finite(loss: Tensor, *inputs: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Every objective that takes a batch, as a function of two (N, d) tensors and a temperature: for tests that all share."""
+"""Every objective as a function of two (N, d) tensors and a temperature: for tests that all share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ def fixed(x: Tensor, *shape: int, seed: int = 0) -> Tensor:
     """Scattered numbers in (-1, 1) that depend on the shape alone, in float32 (float64 where `x` is)."""
     count = math.prod(shape)
     values = (torch.arange(count, dtype=torch.float64) * 12.9898 + 78.233 * (seed + 1)).sin() * 43758.5453
-    return (2 * (values - values.floor()) - 1).view(shape).to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+    return (
+        (2 * (values - values.floor()) - 1)
+        .view(shape)
+        .to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+    )
 
 
 def _labels(x: Tensor) -> Tensor:
@@ -138,7 +142,9 @@ OBJECTIVES: dict[str, Loss] = {
     "barlow_twins": lambda x, y, t: barlow_twins(x, y),
     "mochi": _mochi,
     "feature_transform": _feature_transform,
-    "conr": lambda x, y, t: conr(torch.cat([x, y]), torch.cat([_labels(x)] * 2), torch.zeros(2 * len(x)), temperature=t),
+    "conr": lambda x, y, t: conr(
+        torch.cat([x, y]), torch.cat([_labels(x)] * 2), torch.zeros(2 * len(x)), temperature=t
+    ),
     "supremix": _supremix,
     "pixpro": lambda x, y, t: pixpro(_maps(x), _maps(y), *torch.tensor([0.0, 0, 1, 2]).repeat(2, len(x), 1)),
     "dense_local": lambda x, y, t: dense_local(_maps(x), _maps(y), _maps(x), _maps(y), temperature=t),
@@ -147,7 +153,9 @@ OBJECTIVES: dict[str, Loss] = {
     "tcl": _tcl,
     "m3col": lambda x, y, t: m3col(x, y, torch.full((len(x),), 0.3), _turns(x), temperature=t),
     "soft_clip": lambda x, y, t: soft_clip(x, y, temperature=t),
-    "distilled_clip": lambda x, y, t: distilled_clip(x, y, fixed(x, *x.shape), fixed(x, *x.shape, seed=1), scale=1 / t),
+    "distilled_clip": lambda x, y, t: distilled_clip(
+        x, y, fixed(x, *x.shape), fixed(x, *x.shape, seed=1), scale=1 / t
+    ),
     "coca": _caption,
     "groco": lambda x, y, t: groco([x, y], hardest=3, steepness=1 / t),
     "groco_both_sides": lambda x, y, t: groco([x, y], hardest=3, steepness=1 / t, stop_gradient=False),

@@ -6,6 +6,7 @@ import hashlib
 import re
 import sys
 import sysconfig
+from functools import partial
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +26,8 @@ def installed_corpus(
     valid_fraction: float = 0.1,
     max_train: int | None = None,
     max_valid: int | None = 2000,
+    max_test: int | None = None,
+    scheduler: str = "processes",
     workers: int | None = None,
     site: list[str] | None = None,
     stdlib: str | None = None,
@@ -38,8 +41,8 @@ def installed_corpus(
     Args:
         seed: of the split.
         valid_fraction: share of the distributions that is held out for validation.
-        max_train, max_valid: caps on the pairs read (before duplicates go); None for all.
-        workers: processes.
+        max_train, max_valid, max_test: caps on the pairs read (before duplicates go); None for all.
+        scheduler, workers: where the files are read, as in `core.data.parallel.parallel_map`.
         site: folders with installed distributions; default: those of this interpreter.
         stdlib: the standard library's folder; default: this interpreter's.
 
@@ -59,10 +62,11 @@ def installed_corpus(
     in_split = {
         split: [group for group, of in zip(groups, splits) if of == split] for split in ("train", "valid")
     }
+    read = partial(read_pairs, scheduler=scheduler, workers=workers)
     return assemble(
-        train=read_pairs(in_split["train"], workers=workers, max_functions=max_train),
-        valid=read_pairs(in_split["valid"], workers=workers, max_functions=max_valid),
-        test=read_pairs([standard_library(stdlib)], workers=workers),
+        train=read(in_split["train"], max_functions=max_train),
+        valid=read(in_split["valid"], max_functions=max_valid),
+        test=read([standard_library(stdlib)]),
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +14,11 @@ from code_search.data.functions import Function, as_row
 from code_search.data.languages import language_of
 from code_search.data.repository import read_bytes
 from code_search.data.text import is_binary
+from core.data.parallel import parallel_map
 
 MAX_FILE_KB = 1000
 _CHUNK_FILES = 48
+_FIRST_WAVE = 20  # chunks read before the rate of functions a file is known
 _Chunk = list[tuple[str, str, str]]  # root, path, group
 _DOCSTRING = re.compile(rb":[ \t]*(?:#[^\n]*)?\r?\n\s*[rRuU]?[\"']")  # a quick look that saves parsing
 
@@ -52,46 +52,41 @@ class Pairs:
 
 
 def read_pairs(
-    groups: Iterable[FileGroup], *, workers: int | None = None, max_functions: int | None = None
+    groups: Iterable[FileGroup],
+    *,
+    scheduler: str = "processes",
+    workers: int | None = None,
+    max_functions: int | None = None,
 ) -> Pairs:
     """Read every file once and keep the functions that are pairs (`pair_problem`).
 
-    The result is the same for every number of ``workers`` (default: the processors this process may use).
-    With ``max_functions`` reading stops after the chunk of files that reaches it and the rest is not read.
+    The result does not depend on ``scheduler`` and ``workers`` (those of `core.data.parallel.parallel_map`).
+    With ``max_functions`` the files are read in order until there are so many, and the rest stays unread.
     """
     pairs = Pairs()
-    for functions, files, dropped in _ordered_map(list(_chunks(groups)), workers):
-        pairs.functions += [Function(*row) for row in functions]
-        pairs.files += [FileStatus(*row) for row in files]
-        pairs.dropped.update(dropped)
-        if max_functions is not None and len(pairs.functions) >= max_functions:
-            del pairs.functions[max_functions:]
-            break
+    chunks = list(_chunks(groups))
+    if workers == 1 or len(chunks) == 1:
+        scheduler = "serial"
+    wave = len(chunks) if max_functions is None else _FIRST_WAVE
+    while chunks and (max_functions is None or len(pairs.functions) < max_functions):
+        now, chunks = chunks[:wave], chunks[wave:]
+        for functions, files, dropped in parallel_map(
+            _read_chunk, now, scheduler=scheduler, workers=workers, chunk=1
+        ):
+            pairs.functions += [Function(*row) for row in functions]
+            pairs.files += [FileStatus(*row) for row in files]
+            pairs.dropped.update(dropped)
+        if max_functions is not None:  # read no more than a little over what is missing, at the rate so far
+            rate = max(len(pairs.functions), 1) / len(pairs.files)
+            wave = max(_FIRST_WAVE, round(1.1 * (max_functions - len(pairs.functions)) / rate / _CHUNK_FILES))
+    del pairs.functions[max_functions if max_functions is not None else len(pairs.functions) :]
     return pairs
 
 
 def _chunks(groups: Iterable[FileGroup]) -> Iterator[_Chunk]:
-    chunk: _Chunk = []
-    for group in groups:
-        for path in group.paths:
-            chunk.append((group.root, path, group.group))
-            if len(chunk) == _CHUNK_FILES:
-                yield chunk
-                chunk = []
-    if chunk:
-        yield chunk
-
-
-def _ordered_map(chunks: list[_Chunk], workers: int | None) -> Iterator[tuple[Any, Any, Any]]:
-    workers = min(workers or len(os.sched_getaffinity(0)), len(chunks))
-    if workers <= 1:
-        yield from map(_read_chunk, chunks)
-        return
-    pool = ProcessPoolExecutor(workers)
-    try:
-        yield from pool.map(_read_chunk, chunks)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    files = [(group.root, path, group.group) for group in groups for path in group.paths]
+    for first in range(0, len(files), _CHUNK_FILES):
+        yield files[first : first + _CHUNK_FILES]
 
 
 def _read_chunk(

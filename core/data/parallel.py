@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from core.errors import ConfigError, DataError, KindredError
 
 T = TypeVar("T")
+CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -133,11 +134,11 @@ def _dask(
 
     with contextlib.ExitStack() as stack:
         if scheduler == "local":
-            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         else:
             try:
-                client = stack.enter_context(Client(scheduler, timeout="10s"))
+                client = stack.enter_context(Client(scheduler, timeout=CONNECT_SECONDS))
             except (OSError, ValueError) as error:
                 raise ConfigError(
                     f"no Dask scheduler answers at {scheduler}: {error}",

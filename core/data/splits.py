@@ -30,7 +30,7 @@ def group_split(groups: Sequence[Hashable], fractions: Mapping[str, float], seed
     >>> group_split(["a", "a", "b", "c", "d", "e"], {"train": 0.6, "test": 0.4}, seed=1)
     ['train', 'train', 'test', 'train', 'train', 'test']
     """
-    if not fractions or min(fractions.values()) <= 0 or abs(sum(fractions.values()) - 1) > 1e-6:
+    if not fractions or not all(v > 0 for v in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
         raise ConfigError("split fractions", seen=dict(fractions), expected="shares > 0 that sum to 1")
     _refuse_missing(groups)
     ordered = sorted({str(group) for group in groups}, key=lambda group: (_hash(seed, group), group))

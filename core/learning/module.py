@@ -104,7 +104,9 @@ class ContrastiveModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule, for Lightning."""
-        optimizer = torch.optim.AdamW(self.parameter_groups(), fused=True, **self.optimization)
+        # Lightning does not clip the gradients of a fused optimizer under mixed precision
+        fused = not str(self.trainer.precision).endswith("mixed")
+        optimizer = torch.optim.AdamW(self.parameter_groups(), fused=fused, **self.optimization)
         if self.schedule == "constant" and self.warmup == 0:
             return optimizer
         rate = rate_schedule(self.schedule, self.trainer.max_steps, self.warmup)

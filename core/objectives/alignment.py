@@ -23,7 +23,7 @@ def alignment(x: Tensor, y: Tensor, *, power: float = 2.0, normalize: bool = Tru
 
     Source:
         Wang and Isola 2020, "Understanding contrastive representation learning through alignment and
-        uniformity", eq. 7; as used by "It's Not a Modality Gap". Verified against a transcription of the
+        uniformity"; as used by "It's Not a Modality Gap". Verified against a transcription of the
         public code.
 
     Distributed:

@@ -46,7 +46,7 @@ def cacr(
 
     Source:
         Zheng et al. 2021, "Contrastive attraction and contrastive repulsion for representation learning",
-        eqs. 4-8, Euclidean cost. Verified against numbers of the official small-scale code.
+        Euclidean cost. Verified against numbers of the official small-scale code.
 
     Distributed:
         gather.

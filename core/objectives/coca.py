@@ -47,7 +47,7 @@ def coca(
         8 N^2 d for the contrast, 2 N T V for the captions.
 
     Source:
-        Yu et al. 2022, "CoCa: contrastive captioners are image-text foundation models", eqs. 4-5. Verified
+        Yu et al. 2022, "CoCa: contrastive captioners are image-text foundation models". Verified
         against numbers of open_clip's code.
 
     Distributed:

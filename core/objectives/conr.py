@@ -77,7 +77,7 @@ def conr(
         6 N^2 d time, memory O(N d + tile).
 
     Source:
-        Keramati et al. 2024, "ConR: contrastive regularizer for deep imbalanced regression", eqs. 2-3;
+        Keramati et al. 2024, "ConR: contrastive regularizer for deep imbalanced regression";
         repository BorealisAI/ConR. With `compat=True` verified against numbers of the official code, which
         also counts exp(0) for each column that is not a positive, and gives NaN for a row without positives
         (here 0).

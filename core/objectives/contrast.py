@@ -12,6 +12,7 @@ from core.objectives.dense import dense_contrast
 from core.objectives.problem import Problem
 from core.objectives.rows import as_rows, unit_rows
 from core.objectives.targets import make_targets
+from core.objectives.tiled import tiled_contrast, tiled_total
 
 Method = Literal["auto", "dense", "tiled"]
 Reduction = Literal["mean", "sum", "none"]
@@ -137,27 +138,38 @@ def contrast(
             bias=_bias(bias, rows), row_groups=groups, column_groups=own_groups, valid=queue_valid,
             exclude_self=exclude_self, only_negatives=denominator == "negatives",
             positive_weight=None if positive_weight is None else positive_weight.detach().to(dtype),
-            symmetric=symmetric, gram=itself and row_scale is None and column_scale is None and bias is None,
+            symmetric=symmetric, gram=itself and not symmetric and row_scale is None and column_scale is None and bias is None,
         )  # fmt: skip
-        found = dense_contrast(problem)
-        loss, mass = found.rows, found.row_mass
-    weight = (mass > 0).to(dtype) if empty == "drop" else torch.ones_like(mass)
-    if row_weight is not None:
-        weight = weight * row_weight.detach().to(dtype)
-    forth = _reduce(loss if normalize_weights else loss * mass, weight, reduction)
-    if found.columns is None or found.column_mass is None:
-        return forth
-    loss, mass = found.columns, found.column_mass
-    weight = (mass > 0).to(dtype) if empty == "drop" else torch.ones_like(mass)
-    back = _reduce(loss if normalize_weights else loss * mass, weight, reduction)
-    return (forth + back) / 2
+        if _is_dense(method, problem):
+            found = dense_contrast(problem)
+        elif reduction != "none" and normalize_weights and not symmetric and not problem.gram:
+            weight = rows.new_ones(n) if row_weight is None else row_weight.detach().to(dtype)
+            total, mass = tiled_total(problem, weight, tile)
+            return total if reduction == "sum" else total / _count(mass, weight, empty)
+        else:
+            found = tiled_contrast(problem, tile)
+    sides = []
+    for loss, mass, weight in ((found.rows, found.row_mass, row_weight), (found.columns, found.column_mass, None)):
+        if loss is not None and mass is not None:
+            loss = loss if normalize_weights else loss * mass
+            weight = torch.ones_like(mass) if weight is None else weight.detach().to(dtype)
+            loss = loss * weight
+            if reduction != "none":
+                loss = loss.sum()
+            sides.append(loss / _count(mass, weight, empty) if reduction == "mean" else loss)
+    return sides[0] if len(sides) == 1 else (sides[0] + sides[1]) / 2
 
 
-def _reduce(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return loss * weight
-    total = (loss * weight).sum()
-    return total if reduction == "sum" else total / weight.sum().clamp_min(torch.finfo(loss.dtype).tiny)
+def _count(mass: Tensor, weight: Tensor, empty: str) -> Tensor:
+    """What the rows count in a mean, together; never zero."""
+    counted = torch.where(mass > 0, weight, 0.0) if empty == "drop" else weight
+    return counted.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+
+
+def _is_dense(method: str, problem: Problem) -> bool:
+    if method not in ("auto", "dense", "tiled"):
+        raise KindredError("method", seen=method, expected="auto, dense or tiled")
+    return method == "dense"
 
 
 def _bias(bias: float | Tensor | None, rows: Tensor) -> Tensor | None:

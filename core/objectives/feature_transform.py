@@ -76,7 +76,7 @@ def feature_transform(
         6 N K d time, memory O(K d + tile).
 
     Source:
-        Zhu et al. 2021, "Improving contrastive learning by visualizing feature transformation", eqs. 2-4;
+        Zhu et al. 2021, "Improving contrastive learning by visualizing feature transformation";
         repository DTennant/CL-Visualizing-Feature-Transformation. Verified against numbers of the official
         code.
 

@@ -55,7 +55,7 @@ def gram_volume(anchor: Tensor, others: Tensor | Sequence[Tensor]) -> Tensor:
         2 N K (M - 1) d time; memory O(N K M) with gradient.
 
     Source:
-        Cicchetti et al. 2024, "Gramian multimodal representation learning and alignment", eq. 4; repository
+        Cicchetti et al. 2024, "Gramian multimodal representation learning and alignment"; repository
         ispamm/GRAM. Verified against numbers of the official code (whose determinant is float32).
 
     Distributed:
@@ -120,7 +120,7 @@ def gram(
         6 N^2 (M - 1) d time, memory O(N^2 M).
 
     Source:
-        Cicchetti et al. 2024, "Gramian multimodal representation learning and alignment", eqs. 5-6;
+        Cicchetti et al. 2024, "Gramian multimodal representation learning and alignment";
         repository ispamm/GRAM. Verified against numbers of the official code. The paper's matching head is
         not part of it.
 

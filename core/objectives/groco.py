@@ -76,8 +76,8 @@ def groco(
 
     Source:
         Shvetsova et al. 2023, "Learning by sorting: self-supervised learning with group ordering
-        constraints"; repository ninatu/learning_by_sorting; Petersen et al. 2021, "Differentiable sorting
-        networks" (Cauchy). Verified against numbers of the official code.
+        constraints"; repository ninatu/learning_by_sorting; Petersen et al. 2022, "Monotonic
+        differentiable sorting networks" (Cauchy). Verified against numbers of the official code.
 
     Distributed:
         gather.

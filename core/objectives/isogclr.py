@@ -84,7 +84,7 @@ class IndividualTemperatures(nn.Module):
 
     Source:
         Qiu et al. 2023, "Not all semantics are created equal: contrastive self-supervised learning with
-        automatic temperature individualization", algorithm 1; repository zhqiu/contrastive-learning-iSogCLR.
+        automatic temperature individualization"; repository zhqiu/contrastive-learning-iSogCLR.
         Verified against numbers of the official code over three steps, state included.
 
     Distributed:

@@ -34,7 +34,7 @@ def m3col(
         6 N^2 d time, memory O(N d + tile).
 
     Source:
-        Kumar et al. 2024, "Harnessing shared relations via multimodal mixup contrastive learning", eqs. 1-3;
+        Kumar et al. 2024, "Harnessing shared relations via multimodal mixup contrastive learning";
         repository RaghavSinghal10/M3CoL. Verified against numbers of the official code; where order(i) = i
         ours gives the column weight 1 (the published code 1 - l).
 

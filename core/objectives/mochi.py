@@ -143,7 +143,7 @@ def mochi(
         6 N K d time, plus N (s + s') d for the mixtures; memory O(N (K + s + s')).
 
     Source:
-        Kalantidis et al. 2020, "Hard negative mixing for contrastive learning", eqs. 2-4. Verified against
+        Kalantidis et al. 2020, "Hard negative mixing for contrastive learning". Verified against
         numbers of an unofficial implementation only (no official code is public).
 
     Distributed:

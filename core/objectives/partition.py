@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,8 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 from core.objectives.rows import EMPTY
 
-DENSE_ENTRIES = 1 << 22
-"""Up to this many similarities (16 MiB in float32) are kept at once; more are recomputed in tiles."""
+TILE_ENTRIES = 1 << 20
+"""Up to this many similarities (4 MiB in float32) exist at once; more are computed in tiles of rows."""
+
+LOG2E = math.log2(math.e)
 
 Pair = tuple[Tensor, Tensor]
 
@@ -25,57 +29,125 @@ def in_row_tiles(
         function: gives one value a row and treats rows independently of each other.
         per_row: tensors of N rows, cut into tiles together.
         shared: tensors that every tile sees whole.
-        width: similarities a row, which with N sets the tile (at most `DENSE_ENTRIES` at a time).
+        width: similarities a row, which with N sets the tile (at most `TILE_ENTRIES` at a time).
 
     Returns:
-        (N,) values; memory O(DENSE_ENTRIES + inputs) whatever N.
+        (N,) values; memory O(TILE_ENTRIES + inputs) whatever N.
 
     >>> sums = lambda rows, columns: (rows @ columns.T).sum(1)
     >>> in_row_tiles(sums, [torch.ones(3, 2)], [torch.ones(5, 2)], width=5)
     tensor([10., 10., 10.])
     """
     count = len(per_row[0])
-    tile = max(1, DENSE_ENTRIES // max(1, width))
+    tile = max(1, TILE_ENTRIES // max(1, width))
     if count <= tile:
         return function(*per_row, *shared)
     tiles = zip(*(x.split(tile) for x in per_row), strict=True)
     return torch.cat([checkpoint(function, *rows, *shared, use_reentrant=False) for rows in tiles])
 
 
-def _log_sums(rows: Tensor, *rest: Tensor) -> Tensor:
-    """Tile of `log_partition`: `rest` is the rows' ids, then the columns' ids, the columns, and what is valid."""
-    *ids, columns, valid = rest
-    logits = rows @ columns.T
-    for mine, theirs in zip(ids[: len(ids) // 2], ids[len(ids) // 2 :], strict=True):
-        logits = logits.masked_fill(mine[:, None] == theirs[None, :], EMPTY)
-    if valid is not None:
-        logits = logits.masked_fill(~valid[None, :], EMPTY)
-    total = torch.logsumexp(logits, dim=1)
-    return torch.where(total < EMPTY / 2, EMPTY, total)
-
-
-def log_partition(rows: Tensor, columns: Tensor, *ids: Pair, valid: Tensor | None = None) -> Tensor:
+def log_partition(
+    rows: Tensor,
+    columns: Tensor,
+    *ids: Pair,
+    period: int | None = None,
+    valid: Tensor | None = None,
+) -> Tensor:
     """log sum_j exp(<row_i, column_j>) over the columns j that row i may be compared with.
 
     Args:
         rows: (N, d), already multiplied by the scale.
         columns: (M, d).
-        ids: any number of ((N,), (M,)) integer pairs; a column is left out where one of its ids equals the
-            row's.
+        ids: any number of ((N,), (M,)) integer pairs; a column is left out where one of its ids equals the row's.
+        period: leaves out the columns j with (j - i) divisible by it; M leaves out the row's own column.
         valid: (M,) bool; columns marked False are left out for every row.
 
     Returns:
-        (N,); `EMPTY` (-1e30, zero gradient) for a row that has no column left.
+        (N,); `EMPTY` (-1e30, zero gradient) for a row that has no column left. Differentiable once where it is
+        computed in tiles (more than `TILE_ENTRIES` similarities), else any number of times.
 
-    >>> x, ids = torch.zeros(3, 2), torch.arange(3)
-    >>> log_partition(x, x, (ids, ids)).exp()
+    >>> x = torch.zeros(3, 2)
+    >>> log_partition(x, x, period=3).exp()
     tensor([2., 2., 2.])
     """
     if len(columns) == 0:
         return torch.full_like(rows[:, 0], EMPTY)
-    per_row = [rows, *(mine for mine, _ in ids)]
-    shared = [*(theirs for _, theirs in ids), columns, valid]
-    return in_row_tiles(_log_sums, per_row, shared, width=len(columns))
+    row_ids, column_ids = [mine for mine, _ in ids], [theirs for _, theirs in ids]
+    if len(rows) * len(columns) > TILE_ENTRIES:
+        return _Tiled.apply(rows, columns, valid, period, *row_ids, *column_ids)
+    logits = _masked(rows @ columns.T, 0, row_ids, column_ids, period, valid)
+    total = logits.logsumexp(1)
+    return torch.where(total < EMPTY / 2, EMPTY, total)
+
+
+def _masked(
+    logits: Tensor,
+    top: int,
+    row_ids: Sequence[Tensor],
+    column_ids: Sequence[Tensor],
+    period: int | None,
+    valid: Tensor | None,
+) -> Tensor:
+    """Writes `EMPTY` into a block of logits (rows from `top`, all columns) where a column is left out."""
+    height, width = logits.shape
+    for mine, theirs in zip(row_ids, column_ids, strict=True):
+        logits = logits.masked_fill_(mine[top : top + height, None] == theirs[None, :], EMPTY)
+    if valid is not None:
+        logits = logits.masked_fill_(~valid[None, :], EMPTY)
+    if period is not None:
+        lowest = 1 - height + (top + height - 1) % period
+        for offset in range(lowest, width, period):
+            logits.diagonal(offset).fill_(EMPTY)
+    return logits
+
+
+class _Tiled(torch.autograd.Function):
+    """The same with a backward by hand: each tile of similarities is computed twice and never stored.
+
+    In base 2 throughout: 2^x costs a third of e^x on a CPU.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, columns: Tensor, valid: Tensor | None, period: int | None, *ids: Tensor
+    ) -> Tensor:
+        top, total = rows.new_empty(len(rows)), rows.new_empty(len(rows))
+        for block, logits in _tiles(rows, columns, valid, period, ids):
+            top[block] = logits.amax(1)
+            total[block] = logits.sub_(top[block, None]).exp2_().sum(1)
+        log2 = torch.where(top > EMPTY / 2, top + total.log2(), EMPTY)
+        ctx.save_for_backward(rows, columns, valid, log2, *ids)
+        ctx.period = period
+        return torch.where(log2 > EMPTY / 2, log2 / LOG2E, EMPTY)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        rows, columns, valid, log2, *ids = ctx.saved_tensors
+        for_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
+        for_columns = torch.zeros_like(columns) if ctx.needs_input_grad[1] else None
+        weight = torch.where(log2 > EMPTY / 2, gradients[0], 0.0)
+        with torch.autocast(rows.device.type, enabled=False):
+            for block, logits in _tiles(rows, columns, valid, ctx.period, ids):
+                share = logits.sub_(log2[block, None]).exp2_().mul_(weight[block, None])
+                if for_rows is not None:
+                    torch.mm(share, columns, out=for_rows[block])
+                if for_columns is not None:
+                    for_columns.addmm_(share.T, rows[block])
+        return for_rows, for_columns, None, None, *(None for _ in ids)
+
+
+def _tiles(
+    rows: Tensor, columns: Tensor, valid: Tensor | None, period: int | None, ids: Sequence[Tensor]
+) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks of base-2 logits, each in the memory of the one before: a slice of rows, all columns."""
+    height = max(1, TILE_ENTRIES // len(columns))
+    memory = rows.new_empty(min(height, len(rows)), len(columns))
+    half = len(ids) // 2
+    for top in range(0, len(rows), height):
+        block = slice(top, min(top + height, len(rows)))
+        logits = memory[: block.stop - top]
+        torch.addmm(logits, rows[block], columns.T, beta=0, alpha=LOG2E, out=logits)
+        yield block, _masked(logits, top, ids[:half], ids[half:], period, valid)
 
 
 def partners(row_ids: Tensor, column_ids: Tensor) -> Tensor:

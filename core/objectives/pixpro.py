@@ -82,7 +82,7 @@ def pixpro(
 
     Source:
         Xie et al. 2021, "Propagate yourself: exploring pixel-level consistency for unsupervised visual
-        representation learning", eqs. 3-5; repository zdaxie/PixPro. Verified against numbers of the official
+        representation learning"; repository zdaxie/PixPro. Verified against numbers of the official
         code; volumes (k = 3) are ours.
 
     Distributed:
@@ -183,7 +183,7 @@ def dense_local(
         2 N cells^2 (C + 1) + 6 N cells K d time, memory O(N cells^2 + tile).
 
     Source:
-        Wang et al. 2021, "Dense contrastive learning for self-supervised visual pre-training", eqs. 2-3. The
+        Wang et al. 2021, "Dense contrastive learning for self-supervised visual pre-training". The
         formula was read from public code; no reference numbers exist.
 
     Distributed:

@@ -32,7 +32,7 @@ def sinkhorn(
 
     Source:
         Caron et al. 2020, "Unsupervised learning of visual features by contrasting cluster assignments",
-        eq. 3-5 and appendix; Cuturi 2013. Verified against numbers of lightly's code.
+        eqs. 3-5; Cuturi 2013. Verified against numbers of lightly's code.
 
     Distributed:
         statistic: prototype sums run over all ranks (`gather` collects one (1, K) row from each).

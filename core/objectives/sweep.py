@@ -170,6 +170,16 @@ class Gradients:
             torch.zeros_like(problem.bias) if wanted[2] and problem.bias is not None else None,
         )
 
+    def tensors(self, problem: Problem) -> list[Tensor]:
+        """The wanted ones, each of its input's shape; queue columns get zeros."""
+        found = [] if self.rows is None else [self.rows]
+        if self.columns is not None:
+            whole = torch.empty_like(problem.columns)
+            whole[: problem.own] = self.columns.T
+            whole[problem.own :] = 0
+            found.append(whole)
+        return found if self.bias is None else [*found, self.bias]
+
     def add(self, tile: Tile, slope: Tensor, columns: Tensor, rows_across: Tensor, own: int) -> None:
         """Adds what one block contributes; `slope` is d loss / d logit of the block, `rows_across` the rows (d, N)."""
         here, there = slice(*tile.row), slice(*tile.column)
@@ -223,8 +233,10 @@ def differentiate(
             mirrored = mirrored and not (problem.gram and tile.row == tile.column)
             tiles.hide_positives(tile)
             if tiles.bounded:
-                slope = tile.logits.exp2_()
-                slope.mul_(push[here, None] + push_across[there] if mirrored else push[here, None])
+                slope, factor = tile.logits.exp2_(), push[here, None]
+                if mirrored:
+                    factor = torch.add(factor, push_across[there], out=tiles.spare(slope))
+                slope.mul_(factor)
             elif mirrored:
                 slope = torch.sub(tile.logits, rows.top[here, None], out=tiles.spare(tile.logits))
                 slope.exp2_().mul_(push[here, None])
@@ -233,16 +245,19 @@ def differentiate(
             else:
                 slope = tile.logits.sub_(rows.top[here, None]).exp2_().mul_(push[here, None])
             if tile.weights is not None:
-                factor = pull[here, None] + pull_across[there] if mirrored else pull[here, None]
-                slope.addcmul_(tile.weights, factor, value=-1)
+                slope.addcmul_(tile.weights, pull[here, None], value=-1)
+                if mirrored:
+                    slope.addcmul_(tile.weights, pull_across[there], value=-1)
             elif tile.at is not None:
                 tile.add_at_positives(slope, -(index_pull if mirrored else pull)[here])
             found.add(tile, slope, problem.columns, rows_across, problem.own)
     return found
 
 
-def solve_in_one_pass(tiles: Tiles, wanted: tuple[bool, bool, bool]) -> tuple[Statistics, Gradients]:
-    """Statistics and the gradient of the sum of the rows' losses, each logit computed once.
+def solve_in_one_pass(
+    tiles: Tiles, factor: Tensor, wanted: tuple[bool, bool, bool]
+) -> tuple[Statistics, Gradients]:
+    """Statistics, and the gradient of sum_i factor_i * loss_i, each logit computed once.
 
     For rows -> columns only: a stripe of whole rows is kept until its sums are known.
     """
@@ -269,7 +284,7 @@ def solve_in_one_pass(tiles: Tiles, wanted: tuple[bool, bool, bool]) -> tuple[St
         part = Statistics(*(x[here] for x in rows.tensors()))
         part.close()
         weight = None if problem.positive_weight is None else problem.positive_weight[here]
-        push, pull = part.factors(torch.ones_like(part.mass), weight)
+        push, pull = part.factors(factor[here], weight)
         for tile in blocks:
             slope = tile.logits.mul_(push[:, None])
             if tile.weights is not None:

@@ -90,7 +90,7 @@ def symile(
         above 262,144 combinations.
 
     Source:
-        Saporta et al. 2024, "Contrasting with Symile", eqs. 4-6 and algorithm 1; repository
+        Saporta et al. 2024, "Contrasting with Symile"; repository
         rajesh-lab/symile. Verified against numbers of the official code; the treatment of missing modalities
         follows the paper's experiments and is ours in detail.
 

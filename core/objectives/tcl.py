@@ -37,7 +37,7 @@ def global_local(
         6 N^2 L d time, memory O(N L d + tile) (the published code needs N^2 L^2).
 
     Source:
-        Yang et al. 2022, "Vision-language pre-training with triple contrastive learning", eq. 6; repository
+        Yang et al. 2022, "Vision-language pre-training with triple contrastive learning"; repository
         uta-smile/TCL. Verified against numbers of the official code, with and without mask.
 
     Distributed:
@@ -132,7 +132,7 @@ def tcl(
         four times 8 N (N + K) d, plus 12 N^2 L d for the parts; memory O((N + K) d + tile).
 
     Source:
-        Yang et al. 2022, "Vision-language pre-training with triple contrastive learning", eqs. 1-7;
+        Yang et al. 2022, "Vision-language pre-training with triple contrastive learning";
         repository uta-smile/TCL. The local term is verified against numbers of the official code; the global
         terms follow the code as read, not run. Its matching and masked-word losses are not part of it.
 
@@ -220,7 +220,7 @@ def _columns(
     queue_valid: Tensor | None,
     normalize: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Keys and queue as columns, their ids (of the queue: one that no row has, unless given), which to use."""
+    """Keys and queue as columns, their ids (of the queue: one no row has, unless given), which to use."""
     usable = torch.ones(len(key), dtype=torch.bool, device=key.device)
     if queue is None:
         return key, ids, usable

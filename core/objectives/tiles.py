@@ -96,7 +96,8 @@ class Tiles:
         if problem.row_groups is not None and problem.column_groups is not None:
             groups = compact(problem.row_groups, problem.column_groups, rows)
             problem = replace(problem, row_groups=groups[0], column_groups=groups[1])
-        self.problem = replace(problem, targets=targets)
+        gram = problem.gram and targets.kind != "weights" and _mutual(targets)
+        self.problem = replace(problem, targets=targets, gram=gram)
         self.penalty = None if problem.valid is None else (~problem.valid).to(rows.dtype) * LEFT_OUT
         self.bounded = _bounded(problem)
         self.blocks = self._blocks_of_positives(targets)
@@ -197,3 +198,12 @@ def _bounded(problem: Problem) -> bool:
     if problem.bias is not None:
         largest = largest + problem.bias.abs().amax() * LOG2E
     return bool(largest <= BOUND)
+
+
+def _mutual(targets: Targets) -> bool:
+    """Whether j is a positive of i wherever i is one of j, so that one half of a Gram matrix mirrors the other."""
+    if targets.kind != "index":
+        return True
+    index = targets.rows
+    back = index[index.clamp_min(0)]
+    return bool(((index < 0) | (back == torch.arange(len(index), device=index.device))).all())

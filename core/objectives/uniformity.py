@@ -58,7 +58,7 @@ def uniformity(
 
     Source:
         Wang and Isola 2020, "Understanding contrastive representation learning through alignment and
-        uniformity on the hypersphere", eq. 8. Verified against a transcription of the public code.
+        uniformity on the hypersphere". Verified against a transcription of the public code.
 
     Distributed:
         gather: pairs across ranks count, and the log is taken of the mean over all of them.

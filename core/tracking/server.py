@@ -59,6 +59,7 @@ def serve(folder: Path, host: str, port: int, label: str, max_mib: float | None)
     # uvicorn repeats the signal when it has shut down; with a handler of ours in place the exit status is 0.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: setattr(server, "should_exit", True))
+    bound.listen(2048)  # from here on a client waits instead of being refused
     address = f"http://{host}:{bound.getsockname()[1]}"
     print(f"serving {label} at {address}/invocations (health: {address}/ping). Stop with Ctrl-C.", flush=True)
     server.run(sockets=[bound])

@@ -21,6 +21,10 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 PATIENCE_SECONDS = 120.0
 _LOCKED = ("database is locked", "database table is locked", "database schema is locked")
+_HOPELESS = {
+    "attempt to write a readonly database": "its database file or folder is read-only",
+    "database or disk is full": "the disk is full",
+}
 _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -83,6 +87,9 @@ def patiently(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
     A locked database means that the transaction was rolled back, so that repeating it is safe. Waits grow
     from 50 ms to 2 s with jitter; after ``PATIENCE_SECONDS`` the last error is raised.
+
+    Raises:
+        RegistryError: the database cannot be written at all: read-only, disk full.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = 0.05
@@ -90,6 +97,10 @@ def patiently(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         try:
             return call(*args, **kwargs)
         except Exception as error:
+            for text, words in _HOPELESS.items():
+                if text in str(error):
+                    remedy = "mend that and run the stage again, or set MLFLOW_TRACKING_URI"
+                    raise RegistryError(f"MLflow could not write: {words}", remedy=remedy) from None
             locked = any(text in str(error) for text in _LOCKED)
             if not locked or time.monotonic() >= deadline:
                 raise
@@ -150,7 +161,7 @@ def _one_at_a_time(database: Path | None) -> Iterator[None]:
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{database}.lock")
-    with contextlib.suppress(PermissionError):  # a read-only folder: nobody makes tables there
+    if os.access(database.parent, os.W_OK):  # nobody makes tables in a read-only folder
         lock.acquire(timeout=PATIENCE_SECONDS)
     try:
         yield

@@ -8,17 +8,17 @@ from core.stage import Stage, run_stage
 
 def main(params: Params, stage: Stage) -> None:
     """Fine-tune the pre-trained encoder, then choose how hybrid search weighs its scores."""
-    from code_search.corpora import load_split
     from code_search.evaluate import Vectors, fusion_weight
     from code_search.learn.train import adapt
     from code_search.model import load_encoder
     from code_search.prepared import load_prepared
+    from code_search.tables import load_split
     from core.data.digest import digest_of
     from core.files import write_json
 
     prepared = load_prepared(stage.outputs / "prepared")
     valid = load_split(stage.outputs / "corpus", "valid")
-    encoder = load_encoder(stage.outputs / "pretrained")
+    encoder = load_encoder(stage.outputs / "pretrained", precision=params.trainer.encoding)
     settings = params.adapt.model_dump(exclude={"fusion_queries"})
     result = adapt(
         encoder,

@@ -8,28 +8,34 @@ from core.stage import Stage, run_stage
 
 def main(params: Params, stage: Stage) -> None:
     """Search the test functions and write metrics.json, the rank of every query, and the figures."""
-    from code_search.corpora import load_split
-    from code_search.evaluate import Vectors, benchmark_task, sample_tasks
+    from code_search.benchmarks import benchmark_task
+    from code_search.evaluate import Vectors, sample_tasks
     from code_search.model import load_encoder
     from code_search.report import evaluate
+    from code_search.tables import load_split
     from core.files import atomic_directory, read_json
     from core.stage import stage_costs
     from core.tracking.result import write_result
 
     settings, out = params.evaluate, stage.outputs
+    renaming = settings.robustness
     encoder = load_encoder(out / "model", precision=settings.precision)
     tasks = sample_tasks(load_split(out / "corpus", "test"), settings.queries, settings.sample_seed)
     tasks += [benchmark_task(folder) for folder in settings.benchmarks]
+    fusion = read_json(out / "fusion.json")
     with atomic_directory(out / "evaluation") as folder:
         found = evaluate(
             tasks,
             Vectors(encoder),
             encoder.dense_weight,
+            folder,
             histories={name: read_json(out / f"{name}_history.json") for name in ("pretrain", "adapt")},
-            fusion=read_json(out / "fusion.json"),
-            folder=folder,
-            settings=settings,
-            seed=params.seed,
+            weights={float(weight): mrr for weight, mrr in fusion["mrr"].items()},
+            bootstrap=settings.bootstrap,
+            functions=renaming.functions,
+            counts=[None if count == "all" else count for count in renaming.counts],
+            rates=renaming.rates,
+            draws=renaming.draws,
         )
     validation = read_json(out / "validation.json")
     result = {

@@ -10,8 +10,8 @@ def main(params: Params, stage: Stage) -> None:
     """Learn the vocabulary, then tokenize and type the training pairs."""
     import os
 
-    from code_search.corpora import load_split
     from code_search.prepared import prepare, save_prepared
+    from code_search.tables import load_split
     from core.files import atomic_directory
 
     model = params.model

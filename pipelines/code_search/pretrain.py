@@ -8,9 +8,9 @@ from core.stage import Stage, run_stage
 
 def main(params: Params, stage: Stage) -> None:
     """Train the encoder by momentum contrast; a killed run goes on from its last checkpoint."""
-    from code_search.corpora import load_split
     from code_search.learn.train import pretrain
     from code_search.prepared import load_prepared, starting_encoder
+    from code_search.tables import load_split
     from core.data.digest import digest_of
     from core.files import read_json, write_json
 
@@ -20,6 +20,7 @@ def main(params: Params, stage: Stage) -> None:
         prepared,
         encoder=model.encoder,
         seed=params.seed,
+        precision=params.trainer.encoding,
         dim=model.dim,
         layers=model.layers,
         heads=model.heads,

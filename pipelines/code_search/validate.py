@@ -10,7 +10,8 @@ def main(params: Params, stage: Stage) -> None:
     """Read the corpus and write it with the list of problems."""
     from collections import Counter
 
-    from code_search.corpora import SPLITS, read_corpus, save_corpus
+    from code_search.corpora import SPLITS, read_corpus
+    from code_search.tables import save_splits
     from core.data.checks import Quarantine
     from core.files import atomic_directory
 
@@ -23,6 +24,7 @@ def main(params: Params, stage: Stage) -> None:
         languages=data.languages,
         max_train=data.max_train,
         max_valid=data.max_valid,
+        max_test=data.max_test,
         valid_fraction=data.valid_fraction,
         seed=params.seed,
     )
@@ -31,20 +33,21 @@ def main(params: Params, stage: Stage) -> None:
             quarantine.add(f"{file.group}/{file.path}", file.reason, file.reason)
         elif file.reason:
             quarantine.warn(f"{file.group}/{file.path}", file.status, file.reason)
+    splits = {split: getattr(corpus, split) for split in SPLITS}
     quarantine.finish(
         stage.outputs,
         checked=len(corpus.files),
         facts={
             "source": data.source,
             "data_digest": corpus.digest(),
-            "pairs": {split: len(getattr(corpus, split)) for split in SPLITS},
-            "groups": {split: len({f.group for f in getattr(corpus, split)}) for split in SPLITS},
+            "pairs": {split: len(functions) for split, functions in splits.items()},
+            "groups": {split: len({f.group for f in functions}) for split, functions in splits.items()},
             "languages": dict(Counter(f.language for f in corpus.train)),
             "functions_left_out": corpus.dropped,
         },
     )
     with atomic_directory(stage.outputs / "corpus") as folder:
-        save_corpus(corpus, folder)
+        save_splits(splits, folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Alignment, uniformity, cross-uniformity, the contrastive gap, SepCLR's terms: reference numbers and plain loops."""
+"""Alignment, uniformity, the contrastive gap, SepCLR: reference numbers and plain loops."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def test_sepclr_reference(dtype: torch.dtype) -> None:
             )
 
 
-@pytest.mark.parametrize(("rows", "width", "sharpness", "power"), [(2, 3, 2.0, 2.0), (7, 5, 0.5, 1.0), (5, 2, 9.0, 3.0)])
+@pytest.mark.parametrize(
+    ("rows", "width", "sharpness", "power"), [(2, 3, 2.0, 2.0), (7, 5, 0.5, 1.0), (5, 2, 9.0, 3.0)]
+)
 def test_against_loops(rows: int, width: int, sharpness: float, power: float) -> None:
     x, y = torch.randn(2, rows, width, dtype=torch.float64)
     a, b = torch.nn.functional.normalize(x), torch.nn.functional.normalize(y)
@@ -97,7 +99,7 @@ def test_sepclr_is_the_sum_of_its_terms_and_ignores_salient_parts_of_controls() 
 
 
 def test_errors_name_the_input() -> None:
-    with pytest.raises(KindredError, match="y: saw .* expected the shape of its partner"):
+    with pytest.raises(KindredError, match=r"y: saw .* expected the shape of its partner"):
         alignment(torch.ones(3, 2), torch.ones(4, 2))
     with pytest.raises(KindredError, match="groups"):
         uniformity(torch.ones(3, 2), groups=torch.ones(3))

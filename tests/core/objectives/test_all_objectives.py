@@ -1,4 +1,4 @@
-"""What must hold for every objective alike: gradients, half precision, autocast, degenerate input, compile, tiles."""
+"""What holds for every objective: gradients, half precision, autocast, degenerate input, compile, tiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import core.objectives.partition as partition
 NAMES = sorted(OBJECTIVES)
 
 
-def _pair(rows: int = 6, width: int = 4, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+def _pair(
+    rows: int = 6, width: int = 4, dtype: torch.dtype = torch.float32
+) -> tuple[torch.Tensor, torch.Tensor]:
     x, y = torch.randn(2, rows, width, dtype=torch.float64).to(dtype)
     return x.clone().requires_grad_(), y.clone().requires_grad_()
 
@@ -23,7 +25,9 @@ def test_gradcheck(name: str, temperature: float) -> None:
     x, y = _pair(5, 4, torch.float64)
     if name in ONE_SIDED:
         y = y.detach()
-    assert torch.autograd.gradcheck(lambda x, y: OBJECTIVES[name](x, y, temperature), (x, y), eps=1e-6, atol=1e-4)
+    assert torch.autograd.gradcheck(
+        lambda x, y: OBJECTIVES[name](x, y, temperature), (x, y), eps=1e-6, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,7 +40,9 @@ def test_numerics_table(name: str, temperature: float, dtype: torch.dtype) -> No
     assert_finite(loss, x, y)
     lifted = OBJECTIVES[name](x.detach().float(), y.detach().float(), temperature)
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss.detach(), lifted, rtol=2e-2 if name in {"tcl", "degla"} else 1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        loss.detach(), lifted, rtol=2e-2 if name in {"tcl", "degla"} else 1e-4, atol=1e-4
+    )
 
 
 def _degenerate(kind: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -47,13 +47,16 @@ def test_pixpro_in_three_dimensions_against_loops() -> None:
         for a in ((z, y, x) for z in range(2) for y in range(2) for x in range(3)):
             for b in ((z, y, x) for z in range(2) for y in range(2) for x in range(3)):
                 centre = [
-                    [box[n, axis] + (cell[2 - axis] + 0.5) * (box[n, 3 + axis] - box[n, axis]) / (3, 2, 2)[axis]
-                     for axis in range(3)]
+                    [box[n, k] + (cell[2 - k] + 0.5) * (box[n, 3 + k] - box[n, k]) / (3, 2, 2)[k]
+                     for k in range(3)]
                     for box, cell in ((first, a), (second, b))
                 ]  # fmt: skip
                 gap = math.dist(*[[float(c) for c in point] for point in centre])
                 if gap < 0.7 * math.sqrt(3):
-                    values.append(normalize(q[n][:, a[0], a[1], a[2]], dim=0) @ normalize(k[n][:, b[0], b[1], b[2]], dim=0))
+                    values.append(
+                        normalize(q[n][:, a[0], a[1], a[2]], dim=0)
+                        @ normalize(k[n][:, b[0], b[1], b[2]], dim=0)
+                    )
         expected = expected - 2 * (sum(values) / (len(values) + 1e-6)) / 2
     torch.testing.assert_close(pixpro(q, k, first, second), torch.as_tensor(expected))
 
@@ -110,7 +113,10 @@ def test_global_local_against_loops(temperature: float) -> None:
     total = 0.0
     for n in range(4):
         against = [
-            g[n] @ p[m, l] / temperature for m in range(4) for l in range(3) if groups[m] != groups[n] and mask[m, l]
+            g[n] @ p[m, l] / temperature
+            for m in range(4)
+            for l in range(3)
+            if groups[m] != groups[n] and mask[m, l]
         ]
         own = [
             torch.stack([g[n] @ p[n, l] / temperature, *against]).logsumexp(0) - g[n] @ p[n, l] / temperature
@@ -122,7 +128,7 @@ def test_global_local_against_loops(temperature: float) -> None:
     torch.testing.assert_close(found, total / 4)
 
 
-def _soft_loss(rows, teacher, columns, hard, temperature):  # noqa: ANN001, ANN202
+def _soft_loss(rows, teacher, columns, hard, temperature):
     target = hard * torch.eye(len(rows), len(columns), dtype=rows.dtype)
     target = target + (1 - hard) * (teacher @ columns.T / temperature).softmax(1)
     return -(target * (rows @ columns.T / temperature).log_softmax(1)).sum(1).mean()
@@ -130,7 +136,10 @@ def _soft_loss(rows, teacher, columns, hard, temperature):  # noqa: ANN001, ANN2
 
 def test_tcl_is_the_mean_of_its_six_terms() -> None:
     image, text, image_key, text_key = torch.randn(4, 3, 5, dtype=torch.float64)
-    image_parts, text_parts = torch.randn(3, 2, 5, dtype=torch.float64), torch.randn(3, 4, 5, dtype=torch.float64)
+    image_parts, text_parts = (
+        torch.randn(3, 2, 5, dtype=torch.float64),
+        torch.randn(3, 4, 5, dtype=torch.float64),
+    )
     image_queue, text_queue = torch.randn(2, 6, 5, dtype=torch.float64)
     mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
     found = tcl(
@@ -163,8 +172,6 @@ def test_tcl_leaves_out_stored_keys_of_the_group_and_entries_not_filled() -> Non
         "queue_groups": torch.tensor([1, 2, 4, 9]),
         "queue_valid": torch.tensor([True, True, True, False]),
     }
-    one, two = (
-        tcl(*x, *parts, image_queue=q, text_queue=q, **options).total for q in (queue, spoilt)
-    )
+    one, two = (tcl(*x, *parts, image_queue=q, text_queue=q, **options).total for q in (queue, spoilt))
     torch.testing.assert_close(one, two)
     assert_finite(one)

@@ -60,13 +60,22 @@ def test_multiview_against_loops(views: int, rows: int, temperature: float) -> N
         positive = torch.stack(
             [z[a, i] @ z[b, i] / temperature for a in range(views) for b in range(a + 1, views)]
         ).logsumexp(0)
-        apart = torch.stack([z[a, i] @ z[b, j] / temperature for a in range(views) for b in range(views) for j in others])
-        same = torch.stack([z[a, i] @ z[b, i] / temperature for a in range(views) for b in range(views) if a != b])
+        apart = torch.stack(
+            [z[a, i] @ z[b, j] / temperature for a in range(views) for b in range(views) for j in others]
+        )
+        same = torch.stack(
+            [z[a, i] @ z[b, i] / temperature for a in range(views) for b in range(views) if a != b]
+        )
         infonce.append(torch.cat([apart, same]).logsumexp(0) - positive - torch.log(torch.tensor(2.0)))
-        within = [torch.stack([z[a, i] @ z[a, j] / temperature for j in others]).logsumexp(0) for a in range(views)]
+        within = [
+            torch.stack([z[a, i] @ z[a, j] / temperature for j in others]).logsumexp(0) for a in range(views)
+        ]
         dhel.append(sum(within) - positive)
     torch.testing.assert_close(
-        mv_infonce(z, temperature=temperature, groups=groups), torch.stack(infonce).mean(), rtol=1e-7, atol=1e-7
+        mv_infonce(z, temperature=temperature, groups=groups),
+        torch.stack(infonce).mean(),
+        rtol=1e-7,
+        atol=1e-7,
     )
     torch.testing.assert_close(
         mv_dhel(z, temperature=temperature, groups=groups), torch.stack(dhel).mean(), rtol=1e-10, atol=1e-10
@@ -89,7 +98,9 @@ def test_cacr_against_loops(views: int) -> None:
             cost = torch.stack([(z[a, i] - z[b, i]).square().sum() for b in range(views) if b != a])
             pull.append(((1.5 * cost).softmax(0) * cost).sum())
             for b in range(a + 1, views):
-                cost = torch.stack([(z[a, i] - z[b, j]).square().sum() for j in range(5) if groups[j] != groups[i]])
+                cost = torch.stack(
+                    [(z[a, i] - z[b, j]).square().sum() for j in range(5) if groups[j] != groups[i]]
+                )
                 push.append(-((-0.7 * cost).softmax(0) * cost).sum())
     found = cacr(z, attraction_sharpness=1.5, repulsion_sharpness=0.7, groups=groups)
     torch.testing.assert_close(found, torch.stack(pull).mean() + torch.stack(push).mean())

@@ -22,7 +22,7 @@ DTYPES = [torch.float64, torch.float32]
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_degla_reference(dtype: torch.dtype) -> None:
-    """The official code reads hard caption j of image i at row i K + j in one local term and j N + i in the other."""
+    """The official code reads hard caption j of image i at row i K + j in one term and j N + i in the other."""
     for case in reference_cases("core_degla_official"):
         a, out = case["args"], case["out"]
         inputs = {name: tensor(value, dtype) for name, value in case["in"].items()}
@@ -58,8 +58,8 @@ def test_degla_against_loops_with_groups() -> None:
     hard, teacher_hard = torch.randn(2, 4, 3, 6, dtype=torch.float64)
     groups = torch.tensor([0, 0, 1, 2])
     found = degla(
-        image, text, hard, teacher_image=teacher_image, teacher_text=teacher_text, teacher_negatives=teacher_hard,
-        scale=5.0, groups=groups,
+        image, text, hard, teacher_image=teacher_image, teacher_text=teacher_text,
+        teacher_negatives=teacher_hard, scale=5.0, groups=groups,
     )  # fmt: skip
     i, t, h, tt = (normalize(x, dim=-1) for x in (image, text, hard, teacher_text))
     forth, back, grounded_text, grounded_image = [], [], [], []
@@ -77,7 +77,9 @@ def test_degla_against_loops_with_groups() -> None:
     torch.testing.assert_close(found.contrast, (mean[0] + mean[1]) / 2)
     torch.testing.assert_close(found.text_grounded, mean[2])
     torch.testing.assert_close(found.image_grounded, mean[3])
-    total = found.contrast + 0.2 * found.text_grounded + 0.2 * found.image_grounded + 1e-3 * found.distillation
+    total = (
+        found.contrast + 0.2 * found.text_grounded + 0.2 * found.image_grounded + 1e-3 * found.distillation
+    )
     torch.testing.assert_close(found.total, total)
 
 
@@ -118,7 +120,9 @@ def test_m3col_against_loops(temperature: float) -> None:
         source[i, i] = source[i, order[i]] = True
     hidden = torch.zeros(5, 5, dtype=torch.bool)
     for i, j in itertools.product(range(5), range(5)):
-        hidden[i, j] = bool((groups[j] == groups[i]) | (groups[j] == groups[order[i]])) and not bool(source[i, j])
+        hidden[i, j] = bool((groups[j] == groups[i]) | (groups[j] == groups[order[i]])) and not bool(
+            source[i, j]
+        )
     masked = logits.masked_fill(hidden, -1e9)
     rows = -(target * masked.log_softmax(1)).sum(1).mean()
     columns = -(target.T * masked.T.log_softmax(1)).sum(1).mean()
@@ -131,7 +135,7 @@ def test_distilled_clip_reference(dtype: torch.dtype) -> None:
     for case in reference_cases("core_distillclip_openclip"):
         a = case["args"]
 
-        def loss(image, text, timage, ttext, a=a, distil=1.0, clip=1.0):  # noqa: ANN001, ANN202
+        def loss(image, text, timage, ttext, a=a, distil=1.0, clip=1.0):
             return distilled_clip(
                 image, text, timage, ttext, scale=a["logit_scale"], teacher_scale=a["teacher_logit_scale"],
                 contrast_weight=clip, distillation_weight=distil,
@@ -139,8 +143,8 @@ def test_distilled_clip_reference(dtype: torch.dtype) -> None:
 
         assert_matches(loss, case, dtype, loosen=1.0 if dtype == torch.float64 else 3.0)
         terms = {**case, "grad": {}}
-        assert_matches(lambda **i: loss(**i, clip=0.0), terms, dtype, expected="distill", loosen=3.0)  # noqa: B023
-        assert_matches(lambda **i: loss(**i, distil=0.0), terms, dtype, expected="contrastive", loosen=3.0)  # noqa: B023
+        assert_matches(lambda **i: loss(**i, clip=0.0), terms, dtype, expected="distill", loosen=3.0)
+        assert_matches(lambda **i: loss(**i, distil=0.0), terms, dtype, expected="contrastive", loosen=3.0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -148,13 +152,13 @@ def test_coca_reference(dtype: torch.dtype) -> None:
     for case in reference_cases("core_coca_openclip"):
         a = case["args"]
 
-        def terms(image, text, logits, labels, a=a):  # noqa: ANN001, ANN202
+        def terms(image, text, logits, labels, a=a):
             return coca(
                 image, text, logits, labels, scale=a["logit_scale"], contrast_weight=a["clip_loss_weight"],
                 caption_weight=a["caption_loss_weight"], padding=a["pad_id"],
             )  # fmt: skip
 
-        assert_matches(lambda **i: terms(**i).total, case, dtype)  # noqa: B023
+        assert_matches(lambda **i: terms(**i).total, case, dtype)
         found = terms(**{name: tensor(value, dtype) for name, value in case["in"].items()})
         near = 1e-9 if dtype == torch.float64 else 2e-5
         assert_close(a["clip_loss_weight"] * found.contrast, case["out"]["contrastive"], near, "contrastive")
@@ -171,7 +175,7 @@ def test_groco_reference(dtype: torch.dtype) -> None:
     for case in reference_cases("core_groco_official"):
         a = case["args"]
 
-        def loss(a=a, **views):  # noqa: ANN001, ANN003, ANN202
+        def loss(a=a, **views):
             return groco(
                 [views[f"v{i}"] for i in range(a["n_augs"])],
                 hardest=a["topk_neg"],
@@ -190,7 +194,10 @@ def test_sorted_share_equals_the_permutation_matrix(count: int, top: int) -> Non
         for i in range(layer % 2, count - 1, 2):
             keep = (torch.atan(2.0 * (x[:, i + 1] - x[:, i])) / torch.pi + 0.5)[:, None]
             low, high = matrix[:, :, i].clone(), matrix[:, :, i + 1].clone()
-            matrix[:, :, i], matrix[:, :, i + 1] = keep * low + (1 - keep) * high, (1 - keep) * low + keep * high
+            matrix[:, :, i], matrix[:, :, i + 1] = (
+                keep * low + (1 - keep) * high,
+                (1 - keep) * low + keep * high,
+            )
             a, b, k = x[:, i].clone(), x[:, i + 1].clone(), keep[:, 0]
             x[:, i], x[:, i + 1] = k * a + (1 - k) * b, (1 - k) * a + k * b
     expected = matrix[:, :, count - top :].sum(2)
@@ -206,7 +213,7 @@ def test_groco_leaves_out_rows_of_the_group() -> None:
     for anchor in range(2):
         for i in range(5):
             near = sorted(float(z[anchor, i] @ z[anchor, j]) for j in range(5) if groups[j] != groups[i])[-2:]
-            values = torch.tensor([near + [float(z[anchor, i] @ z[1 - anchor, i])]], dtype=torch.float64)
+            values = torch.tensor([[*near, float(z[anchor, i] @ z[1 - anchor, i])]], dtype=torch.float64)
             share = sorted_share(values, 1)
             losses.append(binary_cross_entropy(share, torch.tensor([[0.0, 0, 1]], dtype=torch.float64)))
     torch.testing.assert_close(groco(z, hardest=2, groups=groups), torch.stack(losses).mean())

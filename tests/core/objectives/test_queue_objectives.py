@@ -1,4 +1,4 @@
-"""MoCHi and feature transformation: reference numbers, mixtures formed in full, what may not be a negative."""
+"""MoCHi and feature transformation: reference numbers, mixtures in full, what may not be a negative."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_mochi_reference(dtype: torch.dtype) -> None:
     for case in reference_cases("core_mochi_unofficial"):
         a = case["args"]
 
-        def loss(q, k, queue, i1, i2, i3, alpha, beta, a=a):  # noqa: ANN001, ANN202
+        def loss(q, k, queue, i1, i2, i3, alpha, beta, a=a):
             mixing = Mixing(i1, i2, alpha[..., 0], i3, beta[..., 0] / 2)
             q, k = normalize(q), normalize(k)  # the queue is stored as unit rows
             return mochi(q, k, queue, temperature=a["T"], hard=a["n_hard"], mixing=mixing, normalize=False)
@@ -38,7 +38,7 @@ def test_feature_transform_reference(dtype: torch.dtype) -> None:
     for case in reference_cases("core_featuretransform_official"):
         a = case["args"]
 
-        def loss(q, k, queue, lam_pos, lam_neg, perm, a=a):  # noqa: ANN001, ANN202
+        def loss(q, k, queue, lam_pos, lam_neg, perm, a=a):
             return feature_transform(
                 normalize(q), normalize(k), queue, temperature=a["T"], positive_share=lam_pos + 1,
                 negative_share=lam_neg, order=perm, normalize=False,
@@ -71,7 +71,11 @@ def test_queue_entries_of_the_same_group_or_not_yet_filled_do_not_count() -> Non
     groups, stored = torch.tensor([0, 1, 2]), torch.tensor([0, 1, 7, 8, 9, 2, 2, 2])
     spoilt = torch.where(valid[:, None], queue, 1e3 * torch.randn(8, 4))
     mixing = draw_mixing(3, 4, synthetic=3, harder=2, generator=torch.Generator().manual_seed(0))
-    shares = {"positive_share": torch.tensor(1.5), "negative_share": torch.tensor(0.5), "order": torch.arange(8).flip(0)}
+    shares = {
+        "positive_share": torch.tensor(1.5),
+        "negative_share": torch.tensor(0.5),
+        "order": torch.arange(8).flip(0),
+    }
     for function, more in ((mochi, {"hard": 4, "mixing": mixing}), (feature_transform, shares)):
         options = {"queue_valid": valid, "groups": groups, "queue_groups": stored, **more}
         one, two = function(q, k, queue, **options), function(q, k, spoilt, **options)

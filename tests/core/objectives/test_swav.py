@@ -18,11 +18,13 @@ def test_reference(dtype: torch.dtype) -> None:
     for case in reference_cases("core_swav_lightly"):
         a = case["args"]
         if a["fn"] == "sinkhorn":
-            found = sinkhorn(tensor(case["in"]["scores"], dtype), epsilon=a["epsilon"], iterations=a["iterations"])
+            found = sinkhorn(
+                tensor(case["in"]["scores"], dtype), epsilon=a["epsilon"], iterations=a["iterations"]
+            )
             assert_close(found, case["out"]["q"], 1e-9 if dtype == torch.float64 else 1e-4, "assignment")
             continue
 
-        def loss(a=a, **crops):  # noqa: ANN001, ANN003, ANN202
+        def loss(a=a, **crops):
             return swav(
                 [crops[f"h{i}"] for i in range(a["high"])],
                 [crops[f"l{i}"] for i in range(a["low"])],
@@ -50,11 +52,11 @@ def test_half_precision_scores_do_not_overflow(dtype: torch.dtype, size: float) 
 
 
 def test_ranks_together_equal_one_process() -> None:
-    """`gather` hands each rank the log sums of both, which here come from the other half computed beside it."""
+    """`gather` hands each rank the log sums of both; here they come from the half computed beside it."""
     scores = torch.randn(7, 4, dtype=torch.float64)
     halves, sums = [scores[:3], scores[3:]], [[], []]
 
-    def collect(rank: int):  # noqa: ANN202
+    def collect(rank: int):
         def gather(row: torch.Tensor) -> torch.Tensor:
             sums[rank].append(row)
             at = len(sums[rank]) - 1

@@ -21,7 +21,7 @@ def test_reference_cases(dtype: torch.dtype) -> None:
     for case in reference_cases("core_symile_official"):
         a = case["args"]
 
-        def loss(x, y, z, perms=None, a=a):  # noqa: ANN001, ANN202
+        def loss(x, y, z, perms=None, a=a):
             shuffles = None if perms is None else perms.view(3, 2, -1)
             return symile(
                 [x, y, z], scale=a["logit_scale"], negatives=a["negative_sampling"], permutations=shuffles
@@ -38,7 +38,10 @@ def test_reference_files(name: str, dtype: torch.dtype) -> None:
     count = sum(key.startswith("rep") for key in values)
     reps = [tensor(values[f"rep{i}"], dtype).requires_grad_() for i in range(count)]
     scale = float(values["logit_scale"])
-    for negatives, loss_key, gradient_key in (("n", "loss_n", "grad_n"), ("n_squared", "loss_n_squared", "grad_n2")):
+    for negatives, loss_key, gradient_key in (
+        ("n", "loss_n", "grad_n"),
+        ("n_squared", "loss_n_squared", "grad_n2"),
+    ):
         shuffles = tensor(values["perms_n"], dtype) if negatives == "n" else None
         loss = symile(reps, scale=scale, negatives=negatives, permutations=shuffles, normalize=False)
         assert_close(loss, values[loss_key], 1e-4, f"{loss_key} of {name}")
@@ -113,7 +116,9 @@ def test_an_absent_modality_changes_nothing_through_its_own_values() -> None:
     generator = torch.Generator()
     first = symile(parts, present=present, generator=generator.manual_seed(3))
     parts[2, 1] = torch.nan
-    assert float(symile(parts, present=present, generator=generator.manual_seed(3))) == pytest.approx(float(first))
+    assert float(symile(parts, present=present, generator=generator.manual_seed(3))) == pytest.approx(
+        float(first)
+    )
 
 
 def test_module_learns_scale_and_absence() -> None:

@@ -66,6 +66,7 @@ def test_life_of_a_model(repository, register_echo):
     assert "demo data" in card
 
 
+@pytest.mark.slow
 def test_model_folder_is_whole_and_lean(repository, register_echo):
     import mlflow
 
@@ -132,55 +133,62 @@ def test_bad_arguments_are_named(repository, register_echo):
     assert list_models(repository) == []
 
 
-KILLED = """
-    import os, signal, sys
+class Killed(BaseException):
+    """Ends the registration where it is raised, past every `except Exception`."""
+
+
+@pytest.mark.parametrize("moment", ["_new_version", "_place"])
+def test_registration_that_ended_early_is_completed_by_the_next(
+    repository, register_echo, monkeypatch, moment
+):
     import core.tracking.registry as registry
-    import core.tracking.promotion as promotion
+
+    def die(*args, **kwargs):
+        raise Killed
+
+    register_echo(1.0, 0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, moment, die)
+        with pytest.raises(Killed):
+            register_echo(2.0, 0.6)
+    assert aliases(repository)[1] == ["champion"]
+    assert register_echo(2.0, 0.6).version == 2
+    assert aliases(repository) == {2: ["champion"], 1: []}
+
+
+KILL_9 = """
+    import os, signal, sys
+    from pathlib import Path
+    import pytest
     sys.path.insert(0, {tests!r})
-    import registering
-    moment = sys.argv[1]
+    import conftest
+    import core.tracking.registry as registry
+
     def die(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
-    if moment == "before the version":
-        registry._new_version = die
-    elif moment == "before the alias":
-        registry._place = die
-    else:
-        make, PatientClient = registry.make_champion, promotion.PatientClient
-        def half(client, name, version, reason):
-            client.set_registered_model_alias = die
-            make(client, name, version, reason)
-        registry.make_champion = half
-    registering.run({root!r})
+
+    def half(client, name, version, reason):
+        client.set_registered_model_alias = die
+        make_champion(client, name, version, reason)
+
+    make_champion, registry.make_champion = registry.make_champion, half
+    with pytest.MonkeyPatch.context() as patch:
+        conftest.register_echo.__wrapped__(Path({root!r}), patch)(2.0, 0.6)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["before the version", "before the alias", "before the champion's alias"])
-def test_kill_9_during_registration(repository, register_echo, moment):
+def test_kill_9_between_history_and_alias(repository, register_echo):
     register_echo(1.0, 0.5)
-    (repository / "registering.py").write_text(
-        textwrap.dedent("""
-            from pathlib import Path
-            import pytest, sys
-            def run(root):
-                sys.path.insert(0, {folder!r})
-                import conftest
-                with pytest.MonkeyPatch.context() as patch:
-                    conftest.register_echo.__wrapped__(Path(root), patch)(2.0, 0.6)
-        """).format(folder=str(Path(__file__).parent))
-    )
-    script = textwrap.dedent(KILLED).format(tests=str(repository), root=str(repository))
-    done = subprocess.run([sys.executable, "-c", script, moment], capture_output=True, text=True, check=False)
+    script = textwrap.dedent(KILL_9).format(tests=str(Path(__file__).parent), root=str(repository))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert aliases(repository)[1] == ["champion"]
+    assert aliases(repository) == {2: ["challenger"], 1: ["champion"]}
+    with pytest.raises(RegistryError, match="only champion so far"):
+        rollback("echo")
 
     finished = register_echo(2.0, 0.6)
     assert (finished.version, finished.alias) == (2, "champion")
     assert aliases(repository) == {2: ["champion"], 1: []}
-    client = connect(repository)
-    assert champions(client, "echo") == [1, 2]
-    experiment = client.get_experiment_by_name("echo")
-    states = {run.info.status for run in client.search_runs([experiment.experiment_id])}
-    assert states <= {"FINISHED", "KILLED"}
+    assert champions(connect(repository), "echo") == [1, 2]
     assert rollback("echo") == 1

@@ -101,6 +101,8 @@ def test_locked_database_is_tried_again_and_other_errors_are_not(monkeypatch):
     with pytest.raises(RuntimeError, match="no such table"):
         patiently(busy, "no such table")
     assert len(calls) == 1
+    with pytest.raises(RegistryError, match="read-only"):
+        patiently(busy, "(sqlite3.OperationalError) attempt to write a readonly database")
 
 
 def test_deleted_experiment_is_restored(repository):

@@ -1,0 +1,100 @@
+"""What the evaluate stage hands on: numbers, tables, figures, and the rank of every query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from code_search.evaluate import Task, Vectors, rank_task
+from code_search.figures import retrieval_figure, robustness_figure, training_figure, weight_figure
+from code_search.fuse import DENSE_WEIGHT
+from code_search.robustness import robustness
+from code_search.scores import (
+    BASELINE,
+    NOTES,
+    PRIMARY,
+    evaluation_digest,
+    metrics,
+    ranks_frame,
+    recall_table,
+    robustness_table,
+)
+
+
+def evaluate(
+    tasks: Sequence[Task],
+    vectors: Vectors,
+    weight: float | None,
+    folder: Path,
+    *,
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    weights: Mapping[float, float],
+    bootstrap: int,
+    functions: int,
+    counts: Sequence[int | None],
+    rates: Sequence[float],
+    draws: int,
+) -> dict[str, Any]:
+    """Search every task, measure robustness on the first two, write figures and ``ranks.csv``.
+
+    Args:
+        tasks: from `sample_tasks`, and any further ones.
+        vectors: of the encoder.
+        weight: share of the dense part in hybrid ranking; None for the general one.
+        folder: existing folder, named ``evaluation`` below the pipeline's outputs in the end.
+        histories: of the training stages, for a figure.
+        weights: validation MRR by dense weight, for a figure.
+        bootstrap: resamples.
+        functions, counts, rates, draws: of `robustness`: on how many functions, and how much is renamed.
+
+    Returns:
+        The part of `core.tracking.Result` that evaluation decides.
+    """
+    weight = DENSE_WEIGHT if weight is None else weight
+    ranks = [rank_task(task, vectors, weight) for task in tasks]
+    found = metrics(tasks, ranks, bootstrap)
+    points = [
+        point
+        for task in tasks[:2]
+        for point in robustness(
+            _first(task, functions), vectors, weight, counts=counts, rates=rates, seeds=range(draws)
+        )
+    ]
+    ranks_frame(tasks, ranks).to_csv(folder / "ranks.csv", index=False)
+    figures = {
+        retrieval_figure(folder / "retrieval.png", tasks, found): (
+            "Mean reciprocal rank of BM25, dense and hybrid search, with 95 % intervals"
+        ),
+        robustness_figure(folder / "robustness.png", points): (
+            "Search after renaming variables of the right answer; n functions have so many variables"
+        ),
+        training_figure(folder / "training.png", histories): (
+            "Loss, validation MRR and collapse diagnostics of the trainings"
+        ),
+        weight_figure(folder / "weight.png", weights, weight): (
+            "Validation MRR of hybrid search by the weight of its dense part"
+        ),
+    }
+    return {
+        "evaluation_digest": evaluation_digest(tasks),
+        "primary": {"name": PRIMARY, "higher_is_better": True, "baseline": BASELINE},
+        "metrics": found,
+        "figures": [
+            {"file": f"evaluation/{path.name}", "caption": caption} for path, caption in figures.items()
+        ],
+        "tables": [recall_table(tasks, ranks), robustness_table(points)],
+        "notes": [*NOTES, f"Weight of the dense part: {weight:g}."],
+    }
+
+
+def _first(task: Task, count: int) -> Task:
+    """The first ``count`` queries of a task with one candidate a query."""
+    return replace(
+        task,
+        queries=task.queries[:count],
+        relevant=task.relevant[:count],
+        candidates=task.candidates[:count],
+        groups=task.groups[:count],
+    )
