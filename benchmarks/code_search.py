@@ -52,9 +52,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path(sysconfig.get_path("purelib")))
     parser.add_argument("--functions", type=int, default=100_000, help="about how many to index")
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument(
-        "--minilm", help="a sentence-transformers folder; by default the installed MiniLM weights"
-    )
+    parser.add_argument("--minilm", default="minilm", help="a sentence-transformers folder")
     parser.add_argument("--sample", type=int, default=128, help="functions that MiniLM embeds")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

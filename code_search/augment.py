@@ -1,8 +1,8 @@
 """The four soft augmentations of CoCoSoDa: they change some tokens of a key and leave its meaning guessable.
 
-All take ids (B, L) int64 and return new ids of the same shape; the input is left as it is. ``free`` (B, L) bool says which
-tokens may be touched: never padding, prefix or suffix. Random numbers come from torch's global generator, or from
-``generator``. CoCoSoDa (Shi et al., ICSE 2023), section 3.2.
+All take ids (B, L) int64 and return new ids of the same shape; the input is left as it is. ``free`` (B, L)
+bool says which tokens may be touched: never padding, prefix or suffix. Random numbers come from torch's
+global generator, or from ``generator``. CoCoSoDa (Shi et al., ICSE 2023), section 3.2.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RANDOM = 0.1
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the augmentations need to know: the mask token, the ordinary ids (V,), and the type token of each type (T,)."""
+    """What the augmentations need: the mask token, ordinary ids (V,), the token of each type (T,)."""
 
     mask: int
     ordinary: Tensor
@@ -31,9 +31,14 @@ class Vocabulary:
 
 
 def dynamic_masking(
-    ids: Tensor, free: Tensor, vocabulary: Vocabulary, rate: float = 0.1, *, generator: torch.Generator | None = None
+    ids: Tensor,
+    free: Tensor,
+    vocabulary: Vocabulary,
+    rate: float = 0.1,
+    *,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
-    """DM: a token is drawn with probability ``rate``; then 80 % become the mask, 10 % a random token, 10 % stay.
+    """DM: tokens are drawn with probability ``rate``; 80 % become the mask, 10 % a random token, 10 % stay.
 
     >>> vocabulary = Vocabulary(mask=9, ordinary=torch.tensor([1, 2]), type_tokens=torch.tensor([8]))
     >>> dynamic_masking(torch.ones(1, 3, dtype=torch.int64), torch.tensor([[False] * 3]), vocabulary).tolist()
@@ -88,7 +93,11 @@ def augment_code(
         raise ConfigError("augmentation rate", seen=rate, expected="a number from 0 to 1")
     if operation == "masking":
         return dynamic_masking(ids, free, vocabulary, rate, generator=generator)
-    typed = {"replacement": dynamic_replacement, "type_replacement": type_replacement, "type_masking": type_masking}
+    typed = {
+        "replacement": dynamic_replacement,
+        "type_replacement": type_replacement,
+        "type_masking": type_masking,
+    }
     if operation not in typed:
         raise ConfigError("augmentation", seen=operation, expected=f"one of {', '.join(CYCLE)}")
     return typed[operation](ids, types, free, vocabulary, rate, generator=generator)
@@ -105,7 +114,8 @@ def hide_names(ids: Tensor, mask: Tensor, own: Tensor, hidden: int, rate: float)
     Returns:
         ids and mask; the further pieces are masked out.
 
-    >>> hide_names(torch.tensor([[5, 6, 7]]), torch.ones(1, 3).bool(), torch.tensor([[0, 1, 2]]), hidden=3, rate=1.0)
+    >>> own = torch.tensor([[0, 1, 2]])
+    >>> hide_names(torch.tensor([[5, 6, 7]]), own >= 0, own, hidden=3, rate=1.0)
     (tensor([[5, 3, 7]]), tensor([[ True,  True, False]]))
     """
     rows = torch.rand(len(ids), 1) < rate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,8 +15,8 @@ from code_search.index.store import Store
 from core.errors import DataError, KindredError
 
 NO_MODEL = "none"
-FIRST_BATCH, LARGEST_BATCH = 16, 1024
-_SECONDS_A_BATCH = 1.0
+BATCH = 64
+"""Always as many, so that the same functions give the same vectors to the last bit."""
 
 
 def embed(
@@ -110,20 +109,13 @@ def _missing(snapshot: Snapshot) -> dict[int, list[int]]:
 
 
 def _batches(snapshot: Snapshot, rows: list[int], encoder: Encoder) -> Iterator[tuple[list[int], np.ndarray]]:
-    """(rows, their vectors) batch by batch, each of about a second; a batch holds texts of like length."""
+    """(rows, their vectors) batch by batch; a batch holds texts of like length, which wastes no padding."""
     lengths = np.diff(snapshot.texts.ends, prepend=0)[rows]
     order = [rows[place] for place in np.argsort(lengths, kind="stable")]
-    size = FIRST_BATCH
-    while order:
-        batch, order = order[:size], order[size:]
-        start = time.perf_counter()
+    for start in range(0, len(order), BATCH):
+        batch = order[start : start + BATCH]
         found = np.asarray(encoder.encode_functions([embedded_text(snapshot, row) for row in batch]))
-        seconds = time.perf_counter() - start
         if found.shape != (len(batch), encoder.dim) or not np.isfinite(found).all():
             expected = f"({len(batch)}, {encoder.dim}), all finite"
             raise DataError("vectors of the encoder", seen=found.shape, expected=expected)
         yield batch, found
-        if seconds < _SECONDS_A_BATCH / 2:
-            size = min(2 * size, LARGEST_BATCH)
-        elif seconds > 2 * _SECONDS_A_BATCH:
-            size = max(size // 2, FIRST_BATCH)

@@ -129,9 +129,6 @@ class Snapshot:
     def path(self, row: int) -> str:
         return self.files[int(self.rows[row, 0])].path
 
-    def language(self, row: int) -> str:
-        return self.description.languages[int(self.rows[row, 3])]
-
     def with_vectors(self, model: ModelRecord, vectors: np.ndarray, has_vector: np.ndarray) -> Snapshot:
         """The same functions with other vectors."""
         described = replace(self.description, model=model)

@@ -15,11 +15,11 @@ from core.learning.sampler import StepSampler
 
 
 class PairBatches:
-    """Batch ``step`` of the pairs, a function of the step and of the global random state that ``fit`` sets for it.
+    """Batch ``step`` of the pairs: a function of it and of the global random state, which ``fit`` sets.
 
-    A batch holds one language, drawn with probability proportional to n^0.7 as in CoCoSoDa. The soft augmentations
-    take turns: masking of code and text on steps 0, 4, ...; the three others of code alone on the steps between.
-    The keys equal the queries where ``augment`` is off.
+    A batch holds one language, drawn with probability proportional to n^0.7 as in CoCoSoDa. The soft
+    augmentations take turns: masking of code and text on steps 0, 4, ...; the three others of code alone on
+    the steps between. The keys equal the queries where ``augment`` is off.
 
     Args:
         pairs: the training pairs.
@@ -31,7 +31,8 @@ class PairBatches:
         rate: of the augmentations.
         power: of a language's count in its probability.
 
-    A batch: ``code``, ``code_key``, ``text``, ``text_key`` (B, L) int64, each with ``*_mask`` (B, L) bool, and ``groups`` (B,).
+    A batch: ``code``, ``code_key``, ``text``, ``text_key`` (B, L) int64, each with ``*_mask`` (B, L) bool,
+        and ``groups`` (B,).
     """
 
     def __init__(

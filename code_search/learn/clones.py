@@ -1,4 +1,4 @@
-"""Clone detection: the triplet loss with in-batch negatives that UniXcoder's POJ-104 script fine-tunes with."""
+"""Clone detection: the triplet loss with in-batch negatives of UniXcoder's POJ-104 script."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from torch import Tensor
 _FLOOR = 1e-10  # the published script adds it inside the logarithm; it bounds the loss at 23
 
 
-def clone_loss(anchors: Tensor, positives: Tensor, negatives: Tensor, labels: Tensor, *, scale: float = 20.0) -> Tensor:
+def clone_loss(
+    anchors: Tensor, positives: Tensor, negatives: Tensor, labels: Tensor, *, scale: float = 20.0
+) -> Tensor:
     """-log(1e-10 + softmax(scale * [a.p, a.n, a.(all anchors and positives of other labels)])[0]), averaged.
 
     Args:
-        anchors, positives, negatives: (B, d) unit vectors; row i of positives has the label of row i of anchors.
+        anchors, positives, negatives: (B, d) unit vectors; row i of positives has the label of row i of
+            anchors.
         labels: (B,) of the anchors: programs that solve the same problem share one.
         scale: of the cosines.
 

@@ -1,4 +1,7 @@
-"""CoCoSoDa: momentum contrast of code and text with soft augmentations (Shi et al., ICSE 2023, arXiv 2204.03293)."""
+"""CoCoSoDa: momentum contrast of code and text with soft augmentations.
+
+Shi et al., "CoCoSoDa: Effective Contrastive Learning for Code Search", ICSE 2023, arXiv 2204.03293.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +29,24 @@ TERMS = (
 class CoCoSoDa(ContrastiveModule):
     """One online encoder for code and text, two momentum encoders, four queues, six loss terms.
 
-    With unit vectors c, n of code and text from the online encoder, and c', n' of their augmented keys from the
-    momentum encoders, each term is an InfoNCE over the batch and one queue:
+    With unit vectors c, n of code and text from the online encoder, and c', n' of their augmented keys from
+    the momentum encoders, each term is an InfoNCE over the batch and one queue:
 
-        inter: (c, n | Q_n)  (c, n' | Q_n')  (n, c | Q_c)  (n, c' | Q_c')      intra: (c, c' | Q_c')  (n, n' | Q_n')
+        inter: (c, n | Q_n)  (c, n' | Q_n')  (n, c | Q_c)  (n, c' | Q_c')      intra: (c, c' | Q_c')  (n, n'
+            | Q_n')
 
-    and the loss is their mean. Order of a step: online forward, momentum update, keys, loss, enqueue (c and n from the
-    online encoder, c' and n' from the momentum ones). Queues start empty and masked. Pairs of one group (equal code
-    or equal query) are no negatives of each other.
+    and the loss is their mean. Order of a step: online forward, momentum update, keys, loss, enqueue (c and
+        n from the
+    online encoder, c' and n' from the momentum ones). Queues start empty and masked. Pairs of one group
+    (equal code or equal query) are no negatives of each other.
 
     Args:
         encoder: (ids, mask) -> (B, d), not normalised.
         queue_size: columns of each queue, a multiple of the batch size; 0 for none.
         momentum: of the momentum encoders. The published .999 suits 100,000 steps.
         temperature: tau.
-        logit_scale_extra: the released code multiplies its logits by 20 once more (tau = .0035); 1 is the formula.
+        logit_scale_extra: the released code multiplies its logits by 20 once more (tau = .0035); 1 is the
+            formula.
         intra: whether the two intra-modal terms take part.
         keys: False leaves momentum encoders and augmented keys out: InfoNCE over (c, n) and (n, c).
         chunks: sorts a batch by length and encodes it in so many parts, which saves padding.
@@ -78,7 +84,9 @@ class CoCoSoDa(ContrastiveModule):
         self.text_momentum = MomentumEncoder(encoder, momentum) if keys else None
         names = ("code", "text", "code_key", "text_key") if keys else ("code", "text")
         width = int(encoder.dim)  # type: ignore[arg-type]
-        self.queues = nn.ModuleDict({name: EmbeddingQueue(width, queue_size) for name in names} if queue_size else {})
+        self.queues = nn.ModuleDict(
+            {name: EmbeddingQueue(width, queue_size) for name in names} if queue_size else {}
+        )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Those of the encoder, where it has a say in them."""
@@ -88,14 +96,19 @@ class CoCoSoDa(ContrastiveModule):
     def terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss, and each term, of one step; then the queues take the batch in."""
         z = {
-            name: encode(self.encoder, batch[name], batch[f"{name}_mask"], self.chunks) for name in ("code", "text")
+            name: encode(self.encoder, batch[name], batch[f"{name}_mask"], self.chunks)
+            for name in ("code", "text")
         }
         if self.code_momentum is not None and self.text_momentum is not None:
             self.code_momentum.update()
             self.text_momentum.update()
             with torch.no_grad():
-                z["code_key"] = encode(self.code_momentum, batch["code_key"], batch["code_key_mask"], self.chunks)
-                z["text_key"] = encode(self.text_momentum, batch["text_key"], batch["text_key_mask"], self.chunks)
+                z["code_key"] = encode(
+                    self.code_momentum, batch["code_key"], batch["code_key_mask"], self.chunks
+                )
+                z["text_key"] = encode(
+                    self.text_momentum, batch["text_key"], batch["text_key_mask"], self.chunks
+                )
         groups = batch.get("groups")
         pairs = [("code", "text"), ("code", "text_key"), ("text", "code"), ("text", "code_key")]
         pairs += [("code", "code_key"), ("text", "text_key")]
@@ -111,7 +124,7 @@ class CoCoSoDa(ContrastiveModule):
         return {"loss": torch.stack(list(found.values())).mean(), **found}
 
     def _term(self, anchors: Tensor, others: Tensor, name: str, groups: Tensor | None) -> Tensor:
-        queue: Any = self.queues[name] if name in self.queues else None
+        queue: Any = dict(self.queues.items()).get(name)
         return contrast(
             anchors,
             others,
@@ -125,7 +138,7 @@ class CoCoSoDa(ContrastiveModule):
 
 
 class FineTune(ContrastiveModule):
-    """The stage after CoCoSoDa: cross entropy of text -> code over the batch, logits 20 * cosine, no queue, no keys.
+    """The stage after CoCoSoDa: cross entropy of text -> code in the batch, logits 20 * cosine, no queue.
 
     Args:
         encoder: (ids, mask) -> (B, d).
@@ -133,7 +146,9 @@ class FineTune(ContrastiveModule):
         chunks, **optimization: as in `CoCoSoDa`.
     """
 
-    def __init__(self, encoder: nn.Module, *, scale: float = 20.0, chunks: int = 1, **optimization: Any) -> None:
+    def __init__(
+        self, encoder: nn.Module, *, scale: float = 20.0, chunks: int = 1, **optimization: Any
+    ) -> None:
         super().__init__(**optimization)
         self.encoder, self.scale, self.chunks = encoder, scale, chunks
 

@@ -76,9 +76,14 @@ class PairArrays:
 
 
 def prepare_pairs(
-    functions: Sequence[Function], tokenizer: CodeTokenizer, *, code_length: int, text_length: int, workers: int = 1
+    functions: Sequence[Function],
+    tokenizer: CodeTokenizer,
+    *,
+    code_length: int,
+    text_length: int,
+    workers: int = 1,
 ) -> PairArrays:
-    """Parse, tokenize and number the pairs. ``workers`` processes parse; the result does not depend on them."""
+    """Parse, tokenize and number the pairs; the result does not depend on the number of ``workers``."""
     leaves = typed_leaves(functions, code_length, workers)
     typed = tokenizer.encode_leaves(leaves, code_length)
     own = [
@@ -94,14 +99,14 @@ def prepare_pairs(
         own=_flat(own, np.int8),
         text=_flat(texts, np.int32),
         text_ends=_ends(texts),
-        groups=duplicate_groups(["".join(f.code.split()) for f in functions], [query.lower() for query in queries]),
+        groups=duplicate_groups(
+            ["".join(f.code.split()) for f in functions], [query.lower() for query in queries]
+        ),
         languages=np.array([function.language for function in functions]),
     )
 
 
-def typed_leaves(
-    functions: Sequence[Function], most: int, workers: int = 1
-) -> list[list[tuple[str, str]]]:
+def typed_leaves(functions: Sequence[Function], most: int, workers: int = 1) -> list[list[tuple[str, str]]]:
     """The first ``most`` (text, type) leaves of each function."""
     jobs = [(f.code[: most * 40], f.language, most) for f in functions]
     if workers <= 1 or len(jobs) < 2000:
@@ -116,7 +121,7 @@ def _leaves(job: tuple[str, str, int]) -> list[tuple[str, str]]:
 
 
 def duplicate_groups(codes: Sequence[str], queries: Sequence[str]) -> np.ndarray:
-    """Number the pairs so that equal code or equal query means equal number (connected components), int64 (N,).
+    """Number the pairs so that equal code or query means equal number (connected components): int64 (N,).
 
     >>> duplicate_groups(["a", "b", "b", "c"], ["x", "x", "y", "z"]).tolist()
     [0, 0, 0, 3]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from code_search.data.functions import Function
@@ -57,11 +56,17 @@ def pretrain(
     """
     module = CoCoSoDa(
         encoder.module, queue_size=queue_size, momentum=momentum, temperature=temperature,
-        logit_scale_extra=logit_scale_extra, intra=intra, keys=keys, chunks=chunks, learning_rate=learning_rate,
-        weight_decay=weight_decay, warmup=warmup, schedule=schedule,
+        logit_scale_extra=logit_scale_extra, intra=intra, keys=keys, chunks=chunks,
+        learning_rate=learning_rate, weight_decay=weight_decay, warmup=warmup, schedule=schedule,
     )  # fmt: skip
     batches = PairBatches(
-        pairs, encoder.tokenizer, batch_size, seed=seed, hide_name=hide_name, augment=augment, rate=augment_rate
+        pairs,
+        encoder.tokenizer,
+        batch_size,
+        seed=seed,
+        hide_name=hide_name,
+        augment=augment,
+        rate=augment_rate,
     )
     return fit(
         module, batches, steps=steps, seed=seed, gradient_clip=1.0, title="pretrain",
@@ -93,9 +98,7 @@ def adapt(
         encoder.module, scale=scale, chunks=chunks, learning_rate=learning_rate, weight_decay=weight_decay,
         schedule="linear",
     )  # fmt: skip
-    batches = PairBatches(
-        pairs, encoder.tokenizer, batch_size, seed=seed, hide_name=hide_name, augment=False
-    )
+    batches = PairBatches(pairs, encoder.tokenizer, batch_size, seed=seed, hide_name=hide_name, augment=False)
     return fit(
         module, batches, steps=steps, seed=seed, gradient_clip=1.0, title="adapt", keep_best="valid_mrr",
         validate=retrieval_validation(encoder, valid, validation_queries), **fitting,
@@ -126,5 +129,3 @@ def retrieval_validation(
         return {"valid_mrr": (found["valid_mrr_shown"] + found["valid_mrr_hidden"]) / 2, **found}
 
     return validate
-
-

@@ -1,4 +1,4 @@
-"""An encoder from its settings: static vectors, a small transformer, MiniLM, or any local transformers folder."""
+"""An encoder from its settings: static vectors, a small transformer, MiniLM, or any local folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ RANDOM = "random"
 
 
 def build_tokenizer(
-    encoder: str, texts: Iterable[str], types: Sequence[str], *, vocabulary: int = 20_000, min_frequency: int = 3
+    encoder: str,
+    texts: Iterable[str],
+    types: Sequence[str],
+    *,
+    vocabulary: int = 20_000,
+    min_frequency: int = 3,
 ) -> CodeTokenizer:
     """The tokenizer that an encoder needs: an own vocabulary learned from ``texts``, or that of its folder.
 
@@ -55,8 +60,8 @@ def build_encoder(
         pairs: training pairs, counted for the first weights of ``static``.
         dim: width of ``static`` and ``transformer``.
         layers, heads: of ``transformer``.
-        vectors: where the token vectors of ``static`` and ``transformer`` start: ``minilm``, a sentence-transformers folder,
-            or ``random``.
+        vectors: where the token vectors of ``static`` and ``transformer`` start: ``minilm``, a
+            sentence-transformers folder, or ``random``.
         dropout: of tokens in ``static``, of activations elsewhere.
         max_length: tokens, at most.
     """

@@ -1,4 +1,4 @@
-"""Where token vectors and weights start: a sentence encoder asked for every token, and counts of the training pairs."""
+"""Where token vectors and weights start: a sentence encoder asked for each token, and counts of the pairs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _LONGEST = 16
 def distilled_vectors(
     tokenizer: CodeTokenizer, teacher: str | os.PathLike[str], dim: int, *, precision: str = "bf16"
 ) -> Tensor:
-    """(V, dim) unit vectors: what a sentence encoder makes of each token alone, centred, in its main directions.
+    """(V, dim) unit rows: a sentence encoder's vector of each token alone, centred, in main directions.
 
     Args:
         teacher: a sentence-transformers folder, or ``minilm``.
         dim: at most the teacher's width; fewer are the leading principal components.
         precision: ``bf16`` or ``32``.
 
-    Source: the distillation of Model2Vec (Tulkens & van Dongen, 2024), with the weights learned later on instead
+    Source: the distillation of Model2Vec (Tulkens & van Dongen, 2024), with the weights learned later on
+        instead
     of Zipf's law.
     """
     from core.encoders.text import PretrainedText, model_home

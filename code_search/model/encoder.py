@@ -24,7 +24,8 @@ class CodeEncoder:
         tokenizer: made its ids.
         code_length, text_length: tokens read of a function and of a query.
         digest: SHA-256 of the weights; "" before they are saved.
-        dense_weight: share of the dense score in hybrid ranking, chosen on validation data; None if never chosen.
+        dense_weight: share of the dense score in hybrid ranking, chosen on validation data; None if never
+            chosen.
         precision: ``32``, or ``bf16`` (about twice as fast for a transformer on processors that have it).
 
     Attributes: the arguments, and ``dim``.
@@ -47,7 +48,7 @@ class CodeEncoder:
         self.dim = int(module.dim)  # type: ignore[arg-type]
 
     def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
-        """Unit rows float32 (n, dim) of natural-language queries; a query without a known token gives zeros."""
+        """Unit rows float32 (n, dim) of natural-language queries."""
         return self._encode(self.tokenizer.text_ids(queries, self.text_length))
 
     def encode_functions(self, functions: Sequence[Function | str]) -> np.ndarray:
@@ -67,7 +68,10 @@ class CodeEncoder:
         training = self.module.training
         self.module.eval()
         start = 0
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bf16"),
+        ):
             while start < len(order):
                 stop = self._stop(rows, order, start)
                 part = order[start:stop]
@@ -79,7 +83,7 @@ class CodeEncoder:
         return vectors
 
     def _stop(self, rows: list[list[int]], order: list[int], start: int) -> int:
-        """End of the batch that starts at ``start``: as many rows as stay within the token budget with padding."""
+        """End of the batch from ``start``: as many rows as stay within the token budget with padding."""
         low, high = start + 1, len(order)
         while low < high:
             middle = (low + high + 1) // 2

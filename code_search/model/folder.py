@@ -1,4 +1,4 @@
-"""The folder of an encoder: ``model.safetensors``, ``config.json`` with the weights' SHA-256, ``tokenizer.json``."""
+"""The folder of an encoder: ``model.safetensors``, ``config.json`` with its SHA-256, ``tokenizer.json``."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ def train_bpe(
 ) -> Tokenizer:
     """Learn a vocabulary from code and prose alike.
 
-    Before the merges, text is split at changes of case, at underscores and around digits and signs, and lower-cased, so that
-    ``readHTTPResponse_2`` and "read http response 2" are the same tokens. A piece that continues a word starts with
-    ``##``. Type tokens (one for each name in ``types``) take part in no merge and are never matched in a text, so they
-    split no word.
+    Before the merges, text is split at changes of case, at underscores and around digits and signs, and
+    lower-cased, so that ``readHTTPResponse_2`` and "read http response 2" are the same tokens. A piece that
+    continues a word starts with ``##``. Type tokens (one for each name in ``types``) take part in no merge
+    and are never matched in a text, so they split no word.
 
     Args:
         texts: what to learn from.
@@ -43,7 +43,8 @@ def train_bpe(
     Raises:
         DataError: no text.
 
-    >>> bpe = train_bpe(["def readFile(self): return self.file", "read a file"], ["identifier"], min_frequency=1)
+    >>> texts = ["def readFile(self): return self.file", "read a file"]
+    >>> bpe = train_bpe(texts, ["identifier"], min_frequency=1)
     >>> bpe.encode("read_file FILE", add_special_tokens=False).tokens
     ['read', 'file', 'file']
     """

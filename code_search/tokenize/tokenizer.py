@@ -24,7 +24,7 @@ _BATCH = 2048
 
 @dataclass(frozen=True)
 class Markers:
-    """Ids with a meaning: padding, masking, what precedes a text or a code and what follows, and the type tokens.
+    """Ids with a meaning: padding, mask, what precedes a text or a code, what follows, the type tokens.
 
     ``types`` maps the name of a node type to the id of its token.
     """
@@ -59,10 +59,10 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TypedTokens:
-    """The tokens of one code, prefix and suffix included: ids int32 (L,), type codes int16 (L,), and the leaf of each.
+    """The tokens of one code, prefix and suffix included: ids int32 (L,), type codes int16 (L,), leaves.
 
-    ``types`` is the code of the node type (its place in ``Markers.type_names``), ``NO_TYPE`` for prefix and suffix;
-    ``leaves`` int32 is the place in the list of leaves, -1 for those.
+    ``types`` is the code of the node type (its place in ``Markers.type_names``), ``NO_TYPE`` for prefix and
+    suffix; ``leaves`` int32 is the place in the list of leaves, -1 for those.
     """
 
     ids: np.ndarray
@@ -94,12 +94,16 @@ class CodeTokenizer:
         """Around a vocabulary of `train_bpe`: ``<text>`` or ``<code>`` goes first, nothing follows."""
         ids = backend.get_vocab()
         types = {
-            token[len("<ty:") : -1]: number for token, number in ids.items() if token.startswith("<ty:") and token[-1] == ">"
+            token[len("<ty:") : -1]: number
+            for token, number in ids.items()
+            if token.startswith("<ty:") and token[-1] == ">"
         }
         return cls(backend, Markers(ids[PAD], ids[MASK], ids[UNKNOWN], [ids[TEXT]], [ids[CODE]], [], types))
 
     @classmethod
-    def pretrained(cls, folder: str | os.PathLike[str], types: Sequence[str]) -> tuple[CodeTokenizer, list[list[int]]]:
+    def pretrained(
+        cls, folder: str | os.PathLike[str], types: Sequence[str]
+    ) -> tuple[CodeTokenizer, list[list[int]]]:
         """Around the ``tokenizer.json`` of a transformers folder, with a new token for each node type.
 
         UniXcoder's ``<encoder-only>`` prefix is used where the vocabulary has it.
@@ -115,7 +119,9 @@ class CodeTokenizer:
 
         file = Path(folder) / FILE
         if not file.is_file():
-            raise DataError(f"{file} is missing", remedy="save the tokenizer with transformers' save_pretrained")
+            raise DataError(
+                f"{file} is missing", remedy="save the tokenizer with transformers' save_pretrained"
+            )
         backend = Tokenizer.from_file(str(file))
         vocabulary = backend.get_vocab()
 
@@ -123,7 +129,9 @@ class CodeTokenizer:
             for name in names:
                 if name in vocabulary:
                     return vocabulary[name]
-            raise DataError(f"vocabulary of {file}", seen=f"none of {', '.join(names)}", expected="one of them")
+            raise DataError(
+                f"vocabulary of {file}", seen=f"none of {', '.join(names)}", expected="one of them"
+            )
 
         first, last = find("[CLS]", "<s>"), find("[SEP]", "</s>")
         prefix = [first]
@@ -143,7 +151,12 @@ class CodeTokenizer:
     @property
     def ordinary(self) -> np.ndarray:
         """Ids (int64) of ordinary tokens: what a random replacement may be."""
-        special = {*self.markers.protected, self.markers.mask, self.markers.unknown, *self.markers.types.values()}
+        special = {
+            *self.markers.protected,
+            self.markers.mask,
+            self.markers.unknown,
+            *self.markers.types.values(),
+        }
         special |= {number for token, number in self.backend.get_vocab().items() if token in SPECIAL}
         return np.array(sorted(set(range(self.size)) - special), dtype=np.int64)
 
@@ -164,7 +177,7 @@ class CodeTokenizer:
         return self._wrap(codes, self.markers.code_prefix, max_length)
 
     def encode_leaves(self, codes: Sequence[Sequence[tuple[str, str]]], max_length: int) -> list[TypedTokens]:
-        """Codes given as the (text, type) leaves of their parse trees; every piece inherits its leaf's type."""
+        """Codes given as (text, type) leaves of their parse trees; every piece inherits its leaf's type."""
         prefix, suffix = self.markers.code_prefix, self.markers.suffix
         room = max_length - len(prefix) - len(suffix)
         number = {name: code for code, name in enumerate(self.markers.type_names)}
@@ -209,7 +222,9 @@ class CodeTokenizer:
         try:
             return cls(Tokenizer.from_file(str(file)), Markers(**markers))
         except Exception as error:  # tokenizers raises plain Exception
-            raise CheckpointError(f"{file} cannot be read", seen=str(error), remedy="run the training again") from None
+            raise CheckpointError(
+                f"{file} cannot be read", seen=str(error), remedy="run the training again"
+            ) from None
 
     def _wrap(self, texts: Sequence[str], prefix: list[int], max_length: int) -> list[list[int]]:
         suffix = self.markers.suffix

@@ -14,16 +14,17 @@ GAIN = 3.0
 class StaticText(nn.Module):
     """Sum over the distinct tokens of a text of weight[field, token] * vector[token].
 
-    Static token vectors (fastText, Joulin et al. 2017; distilled ones as in Model2Vec), with one learned weight for each
-    token and field (title and body of one document, say). A token counts once in a field however often it
-    occurs: the limit of a sublinear term frequency. The order of tokens does not matter.
+    Static token vectors (fastText, Joulin et al. 2017; distilled ones as in Model2Vec), with one learned
+    weight for each token and field (title and body of one document, say). A token counts once in a field
+    however often it occurs: the limit of a sublinear term frequency. The order of tokens does not matter.
 
     Args:
         vocabulary: number of tokens.
         dim: width of the vectors.
         fields: number of fields.
         vectors: (vocabulary, dim) to start from; small random ones otherwise.
-        log_weights: (fields, vocabulary) logarithms of the weights to start from, such as log idf; 0 otherwise.
+        log_weights: (fields, vocabulary) logarithms of the weights to start from, such as log idf; 0
+            otherwise.
         dropout: probability of leaving a token out in training.
 
     ==========  ===================  =========================================
@@ -64,7 +65,7 @@ class StaticText(nn.Module):
             raise ConfigError(
                 "static text encoder: (vectors, log_weights)",
                 seen=(tuple(start.shape), tuple(weights.shape)),
-                expected=((vocabulary, dim), (fields, vocabulary)),
+                expected=f"{(vocabulary, dim)} and {(fields, vocabulary)}",
             )
         self.vectors = nn.Parameter(start.to(torch.float32).clone())
         # Divided by GAIN, so that one learning rate moves weights and vectors at fitting speeds.

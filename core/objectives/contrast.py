@@ -149,7 +149,10 @@ def contrast(
         else:
             found = tiled_contrast(problem, tile)
     sides = []
-    for loss, mass, weight in ((found.rows, found.row_mass, row_weight), (found.columns, found.column_mass, None)):
+    for loss, mass, weight in (
+        (found.rows, found.row_mass, row_weight),
+        (found.columns, found.column_mass, None),
+    ):
         if loss is not None and mass is not None:
             loss = loss if normalize_weights else loss * mass
             weight = torch.ones_like(mass) if weight is None else weight.detach().to(dtype)

@@ -10,12 +10,11 @@ from torch.nn.functional import softplus
 
 from core.errors import KindredError
 from core.objectives.contrast import contrast
-from core.objectives.partition import log_partition
+from core.objectives.partition import left_out, log_partition
 from core.objectives.rows import (
     EMPTY,
     as_pair,
     as_rows,
-    ids_or_rows,
     in_full_precision,
     mean_over,
     unit_rows,
@@ -153,10 +152,9 @@ def degla(
     if normalize:
         student, teacher = [unit_rows(x) for x in student], [unit_rows(x) for x in teacher]
     image, text, negatives = student
-    ids = ids_or_rows(groups, image)
-    captions = torch.cat([text, negatives.flatten(0, 1)])
-    caption_ids = torch.cat([ids, ids.repeat_interleave(negatives.shape[1])])
-    others = log_partition(image * scale, captions, (ids, caption_ids))
+    captions = torch.cat([text, negatives.transpose(0, 1).flatten(0, 1)])
+    pairs, period = left_out(groups, image, column_copies=1 + negatives.shape[1])
+    others = log_partition(image * scale, captions, *pairs, period=period)
     own = _log_sum(image * scale, negatives)  # its own hard captions count whatever the groups
     against = torch.logaddexp(others, own)
     forth = mean_over(softplus(against - (image * text).sum(1) * scale), against > EMPTY / 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.objectives.partition import log_partition
+from core.objectives.partition import left_out, log_partition
 from core.objectives.rows import EMPTY, as_pair, ids_or_rows, in_full_precision, mean_over, unit_rows
 from core.objectives.soft_targets import soft_cross_entropy
 
@@ -75,13 +75,14 @@ def m3col(
     source_ids = ids[order]
     attraction = weight * first + (1 - weight) * second
 
-    apart = log_partition(x, y, (ids, ids), (source_ids, ids))
+    pairs, period = left_out(groups, x)
+    apart = log_partition(x, y, *pairs, (source_ids, ids), period=period)
     rows = torch.logaddexp(torch.logaddexp(apart, first), distinct)
     row_loss = mean_over(rows - attraction, apart > EMPTY / 2)
 
     # column j is a target of row j and of the row whose second source it is
     back = torch.argsort(order)
-    column_apart = log_partition(y, x, (ids, ids), (ids, source_ids))
+    column_apart = log_partition(y, x, *pairs, (ids, source_ids), period=period)
     columns = torch.logaddexp(torch.logaddexp(column_apart, first), distinct[back])
     mass = weight + (1 - weight)[back]
     column_attraction = weight * first + ((1 - weight) * second)[back]

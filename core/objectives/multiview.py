@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from core.objectives.partition import log_partition
-from core.objectives.rows import EMPTY, as_stack, ids_or_rows, in_full_precision, mean_over, unit_rows
+from core.objectives.partition import left_out, log_partition
+from core.objectives.rows import EMPTY, as_stack, in_full_precision, mean_over, unit_rows
 
 
 def _positives(stack: Tensor, temperature: float) -> Tensor:
@@ -71,9 +71,10 @@ def mv_infonce(
     """
     stack = as_stack("views", views)
     stack = unit_rows(stack) if normalize else stack
-    ids = ids_or_rows(groups, stack[0]).repeat(len(stack))
-    flat = stack.flatten(0, 1)
-    apart = log_partition(flat / temperature, flat, (ids, ids)).view(len(stack), -1).logsumexp(0)
+    flat, views_count = stack.flatten(0, 1), len(stack)
+    pairs, period = left_out(groups, stack[0], row_copies=views_count, column_copies=views_count)
+    apart = log_partition(flat / temperature, flat, *pairs, period=period)
+    apart = apart.view(views_count, -1).logsumexp(0)
     # the denominator is the numerator plus the pairs of different samples, so the ratio is a softplus
     return mean_over(
         torch.nn.functional.softplus(apart - _positives(stack, temperature) - _LOG2), apart > EMPTY / 2
@@ -132,6 +133,6 @@ def mv_dhel(
     """
     stack = as_stack("views", views)
     stack = unit_rows(stack) if normalize else stack
-    ids = ids_or_rows(groups, stack[0])
-    apart = torch.stack([log_partition(view / temperature, view, (ids, ids)) for view in stack])
+    pairs, period = left_out(groups, stack[0])
+    apart = torch.stack([log_partition(view / temperature, view, *pairs, period=period) for view in stack])
     return mean_over(apart.sum(0) - _positives(stack, temperature), (apart > EMPTY / 2).all(0))

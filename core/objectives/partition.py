@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from core.objectives.rows import EMPTY
+from core.objectives.rows import EMPTY, ids_or_rows
 
-TILE_ENTRIES = 1 << 20
-"""Up to this many similarities (4 MiB in float32) exist at once; more are computed in tiles of rows."""
+TILE_ENTRIES = 1 << 21
+"""Up to this many similarities (8 MiB in float32) exist at once; more are computed in tiles of rows."""
 
 LOG2E = math.log2(math.e)
 
@@ -58,12 +58,12 @@ def log_partition(
     Args:
         rows: (N, d), already multiplied by the scale.
         columns: (M, d).
-        ids: any number of ((N,), (M,)) integer pairs; a column is left out where one of its ids equals the row's.
+        ids: any number of ((N,), (M,)) integer pairs; a column is left out where an id equals the row's.
         period: leaves out the columns j with (j - i) divisible by it; M leaves out the row's own column.
         valid: (M,) bool; columns marked False are left out for every row.
 
     Returns:
-        (N,); `EMPTY` (-1e30, zero gradient) for a row that has no column left. Differentiable once where it is
+        (N,); `EMPTY` (-1e30, zero gradient) for a row that has no column left. Differentiable once where
         computed in tiles (more than `TILE_ENTRIES` similarities), else any number of times.
 
     >>> x = torch.zeros(3, 2)
@@ -148,6 +148,28 @@ def _tiles(
         logits = memory[: block.stop - top]
         torch.addmm(logits, rows[block], columns.T, beta=0, alpha=LOG2E, out=logits)
         yield block, _masked(logits, top, ids[:half], ids[half:], period, valid)
+
+
+def left_out(
+    groups: Tensor | None, x: Tensor, *, row_copies: int = 1, column_copies: int = 1
+) -> tuple[list[Pair], int | None]:
+    """What a sample is not compared with, for `log_partition`: its group, or (without groups) itself.
+
+    Args:
+        groups: (N,) integer ids, or None.
+        x: has N rows.
+        row_copies, column_copies: how often the N samples follow each other among the rows and the columns.
+
+    Returns:
+        The id pairs (none without groups) and the period (None with groups).
+
+    >>> left_out(None, torch.zeros(3, 2), column_copies=2)
+    ([], 3)
+    """
+    if groups is None:
+        return [], len(x)
+    ids = ids_or_rows(groups, x)
+    return [(ids.repeat(row_copies), ids.repeat(column_copies))], None
 
 
 def partners(row_ids: Tensor, column_ids: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from core.errors import KindredError
-from core.objectives.partition import log_partition
-from core.objectives.rows import EMPTY, as_rows, ids_or_rows, in_full_precision, mean_over, unit_rows
+from core.objectives.partition import left_out, log_partition
+from core.objectives.rows import EMPTY, as_rows, in_full_precision, mean_over, unit_rows
 
 OVERLAP_EPSILON = 1e-6
 """The published code divides by the number of positive pairs plus this."""
@@ -219,12 +219,13 @@ def dense_local(
     with torch.no_grad():
         match = (f @ g.transpose(1, 2)).argmax(2)
     positive = (q * k.gather(1, match[..., None].expand_as(q))).sum(-1)
-    ids = ids_or_rows(groups, q)
-    own = ids[:, None].expand(-1, q.shape[1]).flatten()
+    cells = q.shape[1]
     if queue is None:
-        columns, pairs = unit_rows(k.mean(1)), [(own, ids)]
+        columns = unit_rows(k.mean(1))
+        pairs, period = left_out(groups, q, row_copies=cells)
     else:
-        columns = unit_rows(as_rows("queue", queue).detach().to(q.dtype))
-        pairs = [] if queue_groups is None or groups is None else [(own, queue_groups)]
-    negative = log_partition(q.flatten(0, 1) / temperature, columns, *pairs, valid=queue_valid)
-    return mean_over(softplus(negative - positive.flatten() / temperature), negative > EMPTY / 2)
+        columns, period = unit_rows(as_rows("queue", queue).detach().to(q.dtype)), None
+        pairs = [] if queue_groups is None or groups is None else [(groups.repeat(cells), queue_groups)]
+    rows = q.transpose(0, 1).flatten(0, 1) / temperature
+    negative = log_partition(rows, columns, *pairs, period=period, valid=queue_valid)
+    return mean_over(softplus(negative - positive.T.flatten() / temperature), negative > EMPTY / 2)

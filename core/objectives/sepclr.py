@@ -9,7 +9,7 @@ from torch import Tensor
 
 from core.objectives.partition import in_row_tiles
 from core.objectives.rows import as_rows, in_full_precision, mean_over, unit_rows
-from core.objectives.uniformity import log_mean_kernel
+from core.objectives.uniformity import log_mean, log_sum_kernel
 
 
 @in_full_precision
@@ -56,8 +56,7 @@ def joint_entropy(common: Tensor, salient: Tensor, *, bandwidth: float = 0.5) ->
     both = torch.cat(
         [common, salient.to(common.dtype)], dim=1
     )  # the product of the kernels is the kernel of both
-    here = torch.zeros(len(both), dtype=torch.long, device=both.device)
-    sums, counts = log_mean_kernel(both, both, here, here + 1, sharpness=1 / (2 * bandwidth))
+    sums, counts = log_sum_kernel(both, both, sharpness=1 / (2 * bandwidth), own=True)
     return (sums - counts.clamp_min(1).to(sums.dtype).log()).sum() / max(len(both), 1)
 
 
@@ -125,10 +124,7 @@ class Separation(NamedTuple):
 
 
 def _spread(x: Tensor, bandwidth: float) -> Tensor:
-    ids = torch.arange(len(x), device=x.device)
-    sums, counts = log_mean_kernel(x, x, ids, ids, sharpness=1 / (2 * bandwidth))
-    pairs = counts.sum()
-    return torch.where(pairs > 0, sums.logsumexp(0) - pairs.clamp_min(1).to(sums.dtype).log(), 0.0)
+    return log_mean(*log_sum_kernel(x, x, sharpness=1 / (2 * bandwidth)))
 
 
 @in_full_precision

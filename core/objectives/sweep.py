@@ -37,7 +37,8 @@ class Statistics:
         """Statistics of rows that have seen nothing yet."""
         like = tiles.problem.rows
         return cls(
-            like.new_full((count,), 0.0 if tiles.bounded else LEFT_OUT), *(like.new_zeros(count) for _ in range(3))
+            like.new_full((count,), 0.0 if tiles.bounded else LEFT_OUT),
+            *(like.new_zeros(count) for _ in range(3)),
         )
 
     def see(self, at: slice, logits: Tensor, scratch: Tensor, dim: int) -> None:

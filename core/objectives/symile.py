@@ -148,15 +148,16 @@ def symile(
         if negatives == "n":
             sources = permutations[anchor]  # type: ignore[index]
             columns = torch.stack([part[source] for part, source in zip(rest, sources)]).prod(0)
-            replaced = own  # the published loss writes the true tuple into column i of row i
+            replaced = None  # column i of row i: the published loss writes the true tuple there
         else:
             sources = torch.cartesian_prod(*[own] * (count - 1)).view(-1, count - 1).T
             columns = _combinations(rest)
             replaced = torch.where((sources == sources[0]).all(0), sources[0], -1)
         same_group = torch.where((ids[sources] == ids[sources[0]]).all(0), ids[sources[0]], ids.min() - 1)
-        pairs = [(own, replaced)] + ([(ids, same_group)] if groups is not None else [])
+        pairs = [] if replaced is None else [(own, replaced)]
+        pairs += [] if groups is None else [(ids, same_group)]
         scaled = stack[anchor] * scale
-        apart = log_partition(scaled, columns, *pairs)
+        apart = log_partition(scaled, columns, *pairs, period=rows if replaced is None else None)
         each = softplus(apart - (scaled * rest.prod(0)).sum(1))
         kept = apart > EMPTY / 2
         kept = kept if present is None else kept & present[anchor]

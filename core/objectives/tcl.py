@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from core.errors import KindredError
-from core.objectives.partition import log_partition
+from core.objectives.partition import left_out, log_partition
 from core.objectives.rows import EMPTY, as_pair, as_rows, ids_or_rows, in_full_precision, unit_rows
 from core.objectives.soft_targets import soft_cross_entropy
 
@@ -77,10 +77,10 @@ def global_local(
     if normalize:
         whole, parts = unit_rows(whole), unit_rows(parts)
     shown = torch.ones_like(parts[:, :, 0]) > 0 if mask is None else mask.bool()
-    ids = ids_or_rows(groups, whole)
     hot = whole / temperature
-    part_ids = ids.repeat_interleave(parts.shape[1])
-    negative = log_partition(hot, parts.flatten(0, 1), (ids, part_ids), valid=shown.flatten())
+    pairs, period = left_out(groups, whole, column_copies=parts.shape[1])
+    columns = parts.transpose(0, 1).flatten(0, 1)
+    negative = log_partition(hot, columns, *pairs, period=period, valid=shown.T.flatten())
     each = softplus(negative[:, None] - (parts @ hot[:, :, None])[:, :, 0])
     mean_part = torch.where(shown, each, 0.0).sum(1) / shown.sum(1).clamp_min(1)
     return torch.where(negative > EMPTY / 2, mean_part, 0.0).sum() / max(len(whole), 1)

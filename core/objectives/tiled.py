@@ -47,10 +47,13 @@ def tiled_total(problem: Problem, factor: Tensor, tile: int | None = None) -> tu
 
 def _pack(problem: Problem, tile: int | None) -> tuple[Packed, str, list[int]]:
     """A problem as what torch operators take: optional tensors, a word and numbers."""
-    tensors = [
+    tensors: Packed = [
         problem.rows, problem.columns, problem.bias, problem.targets.rows, problem.targets.columns,
         problem.row_groups, problem.column_groups, problem.valid, problem.positive_weight,
     ]  # fmt: skip
+    for at, tensor in enumerate(tensors):  # torch.compile takes no tensor twice
+        if tensor is not None and any(tensor is earlier for earlier in tensors[:at]):
+            tensors[at] = tensor.view_as(tensor)
     flags = (problem.exclude_self, problem.only_negatives, problem.symmetric, problem.gram)
     return tensors, problem.targets.kind, [problem.own, tile or 0, *map(int, flags)]
 
@@ -83,7 +86,9 @@ def _stripes(problem: Problem, tile: int) -> Tiles:
 
 
 @torch.library.custom_op(
-    "kindred::contrast_measure", mutates_args=(), schema="(Tensor?[] tensors, str kind, int[] numbers) -> Tensor[]"
+    "kindred::contrast_measure",
+    mutates_args=(),
+    schema="(Tensor?[] tensors, str kind, int[] numbers) -> Tensor[]",
 )
 def _measure(tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int]) -> list[Tensor]:
     problem, tile = _unpack(tensors, kind, numbers)
@@ -153,7 +158,11 @@ def _(
     schema="(Tensor?[] tensors, str kind, int[] numbers, Tensor factor, bool[] wanted) -> Tensor[]",
 )
 def _one_pass(
-    tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int], factor: Tensor, wanted: Sequence[bool]
+    tensors: Sequence[Tensor | None],
+    kind: str,
+    numbers: Sequence[int],
+    factor: Tensor,
+    wanted: Sequence[bool],
 ) -> list[Tensor]:
     problem, tile = _unpack(tensors, kind, numbers)
     with torch.autocast(problem.rows.device.type, enabled=False):
@@ -163,7 +172,11 @@ def _one_pass(
 
 @_one_pass.register_fake
 def _(
-    tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int], factor: Tensor, wanted: Sequence[bool]
+    tensors: Sequence[Tensor | None],
+    kind: str,
+    numbers: Sequence[int],
+    factor: Tensor,
+    wanted: Sequence[bool],
 ) -> list[Tensor]:
     problem = _unpack(tensors, kind, numbers)[0]
     return [factor.new_empty(()), torch.empty_like(factor), *_fake_gradients(problem, wanted)]

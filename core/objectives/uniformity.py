@@ -5,24 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.objectives.partition import log_partition, partners
-from core.objectives.rows import EMPTY, as_pair, as_rows, ids_or_rows, in_full_precision, unit_rows
+from core.objectives.partition import left_out, log_partition, partners
+from core.objectives.rows import EMPTY, as_pair, as_rows, in_full_precision, unit_rows
 
 
-def log_mean_kernel(
-    x: Tensor, y: Tensor, row_ids: Tensor, column_ids: Tensor, *, sharpness: float
+def log_sum_kernel(
+    x: Tensor, y: Tensor, *, sharpness: float, groups: Tensor | None = None, own: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Per row: log sum_j exp(-sharpness |x_i - y_j|^2) over j of another id, and how many such j there are.
+    """Per row: log sum_j exp(-sharpness |x_i - y_j|^2), and how many j are in the sum.
 
     Args:
-        x: (N, d). y: (M, d). row_ids: (N,). column_ids: (M,). sharpness: > 0.
+        x: (N, d).
+        y: (N, d).
+        sharpness: > 0.
+        groups: (N,) ids: j of the row's group are left out.
+        own: whether j = i is in the sum; without effect where `groups` is given.
 
     Returns:
-        (N,) log sums, `EMPTY` where there is no partner; (N,) counts.
+        (N,) log sums, `EMPTY` where nothing is in the sum; (N,) counts.
 
     >>> x = torch.zeros(3, 2)
-    >>> ids = torch.arange(3)
-    >>> [t.tolist() for t in log_mean_kernel(x, x, ids, ids, sharpness=2.0)]
+    >>> [t.tolist() for t in log_sum_kernel(x, x, sharpness=2.0)]
     [[0.6931471824645996, 0.6931471824645996, 0.6931471824645996], [2, 2, 2]]
     """
     ones = torch.ones_like(x[:, :1])
@@ -30,12 +33,20 @@ def log_mean_kernel(
         [2 * sharpness * x, ones], dim=1
     )  # <row, column> = 2 s <x, y> - s |y|^2, so one GEMM is enough
     columns = torch.cat([y, -sharpness * y.square().sum(1, keepdim=True)], dim=1)
-    sums = log_partition(rows, columns, (row_ids, column_ids))
+    pairs, period = left_out(groups, x)
+    sums = log_partition(rows, columns, *pairs, period=None if own else period)
     sums = torch.where(sums > EMPTY / 2, sums - sharpness * x.square().sum(1), sums)
-    return sums, partners(row_ids, column_ids)
+    if groups is not None:
+        return sums, partners(groups, groups)
+    return sums, torch.full_like(sums, len(y) - (0 if own else 1), dtype=torch.long)
 
 
-def _log_mean(sums: Tensor, counts: Tensor) -> Tensor:
+def log_mean(sums: Tensor, counts: Tensor) -> Tensor:
+    """Log of the mean over all pairs, from the log sums and counts of rows; 0 where there is no pair.
+
+    >>> log_mean(torch.zeros(2), torch.tensor([1, 1]))
+    tensor(0.)
+    """
     pairs = counts.sum()
     return torch.where(pairs > 0, torch.logsumexp(sums, 0) - pairs.clamp_min(1).to(sums.dtype).log(), 0.0)
 
@@ -84,8 +95,7 @@ def uniformity(
     """
     x = as_rows("x", x)
     x = unit_rows(x) if normalize else x
-    ids = ids_or_rows(groups, x)
-    return _log_mean(*log_mean_kernel(x, x, ids, ids, sharpness=sharpness))
+    return log_mean(*log_sum_kernel(x, x, sharpness=sharpness, groups=groups))
 
 
 @in_full_precision
@@ -134,5 +144,4 @@ def cross_uniformity(
     x, y = as_pair("x", x, "y", y)
     if normalize:
         x, y = unit_rows(x), unit_rows(y)
-    ids = ids_or_rows(groups, x)
-    return _log_mean(*log_mean_kernel(x, y, ids, ids, sharpness=sharpness))
+    return log_mean(*log_sum_kernel(x, y, sharpness=sharpness, groups=groups))

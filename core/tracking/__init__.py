@@ -1,34 +1,41 @@
-"""MLflow runs, model cards, registry, promotion and serving guards."""
+"""MLflow runs, model cards, registry, promotion and serving guards.
 
-from core.tracking.card import model_card
-from core.tracking.catalog import list_models, local_model
-from core.tracking.package import checked_artifacts
-from core.tracking.promotion import Score, decide, promote, rollback
-from core.tracking.registry import Registered, register
-from core.tracking.result import Result, parse_result, read_result, write_result
-from core.tracking.run import TrackedRun, start_run
-from core.tracking.store import repository_root, tracking_uri
-from core.tracking.weights import load_weights, save_weights
+The names are imported when they are first used: a stage that only reads weights then depends on the few files
+behind them, and is not out of date when, say, the model card changes.
+"""
 
-__all__ = [
-    "Registered",
-    "Result",
-    "Score",
-    "TrackedRun",
-    "checked_artifacts",
-    "decide",
-    "list_models",
-    "load_weights",
-    "local_model",
-    "model_card",
-    "parse_result",
-    "promote",
-    "read_result",
-    "register",
-    "repository_root",
-    "rollback",
-    "save_weights",
-    "start_run",
-    "tracking_uri",
-    "write_result",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "Registered": "registry",
+    "Result": "result",
+    "Score": "promotion",
+    "TrackedRun": "run",
+    "checked_artifacts": "package",
+    "decide": "promotion",
+    "list_models": "catalog",
+    "load_weights": "weights",
+    "local_model": "catalog",
+    "model_card": "card",
+    "parse_result": "result",
+    "promote": "promotion",
+    "read_registered": "registry",
+    "read_result": "result",
+    "register": "registry",
+    "repository_root": "store",
+    "rollback": "promotion",
+    "save_weights": "weights",
+    "start_run": "run",
+    "tracking_uri": "store",
+    "write_result": "result",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

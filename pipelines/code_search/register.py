@@ -17,6 +17,7 @@ REQUIREMENTS = [
     "filelock",
     "numpy",
     "pandas",
+    "pathspec",
     "pydantic",
     "PyStemmer",
     "pyyaml",

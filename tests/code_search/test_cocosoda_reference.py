@@ -25,7 +25,11 @@ class Toy(nn.Module):
         self.emb = nn.Embedding(*weight.shape, dtype=torch.float64)
         self.lin = nn.Linear(self.dim, self.dim, dtype=torch.float64)
         self.load_state_dict(
-            {key.removeprefix("init."): torch.from_numpy(vectors[key]) for key in vectors if key.startswith(("init.emb", "init.lin"))}
+            {
+                key.removeprefix("init."): torch.from_numpy(vectors[key])
+                for key in vectors
+                if key.startswith(("init.emb", "init.lin"))
+            }
         )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -71,7 +75,9 @@ def test_steps(name: str, variant: str) -> None:
             break
         found = module.terms(batch_of(v, step))
         close(found["loss"], v[f"s{step}.loss_{variant}"])
-        close(torch.stack([found[term] for term in TERMS if term in found]), v[f"s{step}.loss_terms_{variant}"])
+        close(
+            torch.stack([found[term] for term in TERMS if term in found]), v[f"s{step}.loss_terms_{variant}"]
+        )
         optimizer.zero_grad()
         found["loss"].backward()
         if variant == "scale20":
@@ -81,7 +87,12 @@ def test_steps(name: str, variant: str) -> None:
             close(module.encoder.lin.weight, v[f"s{step}.after.q.lin.weight"])
         close(module.code_momentum.encoder.lin.weight, v[f"s{step}.after.code_k.lin.weight"])
         close(module.text_momentum.encoder.emb.weight, v[f"s{step}.after.nl_k.emb.weight"])
-        for ours, theirs in (("code", "code"), ("text", "nl"), ("code_key", "masked_code"), ("text_key", "masked_nl")):
+        for ours, theirs in (
+            ("code", "code"),
+            ("text", "nl"),
+            ("code_key", "masked_code"),
+            ("text_key", "masked_nl"),
+        ):
             close(module.queues[ours].embeddings.T, v[f"s{step}.after.queue.{theirs}"])
             assert int(module.queues[ours].pointer) == int(v[f"s{step}.after.ptr.{theirs}"])
 
@@ -91,7 +102,9 @@ def test_fine_tuning() -> None:
     module = FineTune(Toy(v), scale=float(v["scale"]))
     code, text = torch.from_numpy(v["ids_code"]), torch.from_numpy(v["ids_nl"])
     pad = int(v["pad_id"])
-    loss = module.terms({"code": code, "code_mask": code != pad, "text": text, "text_mask": text != pad})["loss"]
+    loss = module.terms({"code": code, "code_mask": code != pad, "text": text, "text_mask": text != pad})[
+        "loss"
+    ]
     loss.backward()
     close(loss, v["loss"])
     close(module.encoder.lin.weight.grad, v["grad_lin"])

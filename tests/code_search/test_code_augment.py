@@ -59,7 +59,9 @@ def test_masking_rates(rate: float) -> None:
 @pytest.mark.parametrize("rate", [0.1, 0.3])
 def test_replacement_rate_and_types(rate: float) -> None:
     ids, types, free = many()
-    found = augment_code("replacement", ids, types, free, VOCABULARY, rate, generator=torch.Generator().manual_seed(2))
+    found = augment_code(
+        "replacement", ids, types, free, VOCABULARY, rate, generator=torch.Generator().manual_seed(2)
+    )
     changed = found != ids
     typed = free & (types >= 0)
     within_three_sigma(int(changed.sum()), int(typed.sum()), rate * 0.8)
@@ -70,7 +72,9 @@ def test_replacement_rate_and_types(rate: float) -> None:
 @pytest.mark.parametrize("operation", ["type_replacement", "type_masking"])
 def test_one_type_a_row(operation) -> None:
     ids, types, free = many(rows=4000, length=60)
-    found = augment_code(operation, ids, types, free, VOCABULARY, 0.1, generator=torch.Generator().manual_seed(3))
+    found = augment_code(
+        operation, ids, types, free, VOCABULARY, 0.1, generator=torch.Generator().manual_seed(3)
+    )
     changed = found != ids
     kinds = torch.stack([(changed & (types == kind)).any(1) for kind in range(4)], dim=1)
     assert int(kinds.sum(1).max()) == 1
@@ -89,7 +93,8 @@ def test_input_is_not_changed_and_seed_decides() -> None:
     before = ids.clone()
     for operation in CYCLE:
         first, second = (
-            augment_code(operation, ids, types, free, VOCABULARY, generator=torch.Generator().manual_seed(5)) for _ in range(2)
+            augment_code(operation, ids, types, free, VOCABULARY, generator=torch.Generator().manual_seed(5))
+            for _ in range(2)
         )
         assert torch.equal(first, second)
     assert torch.equal(ids, before)
@@ -126,7 +131,10 @@ def tokenizer() -> CodeTokenizer:
 
 def batches_of(language: str, tokenizer: CodeTokenizer, **options) -> PairBatches:
     functions = [
-        Function(language, f"a{i}", 1, 4, "add", "add", CODES[language], f"Add two numbers, variant {i}.", "", "g") for i in range(64)
+        Function(
+            language, f"a{i}", 1, 4, "add", "add", CODES[language], f"Add two numbers, variant {i}.", "", "g"
+        )
+        for i in range(64)
     ]
     pairs = prepare_pairs(functions, tokenizer, code_length=96, text_length=24)
     return PairBatches(pairs, tokenizer, 64, **options)

@@ -1,4 +1,4 @@
-"""Tokenizer: identifiers split, type tokens that never split a word, special tokens that no text can forge."""
+"""Tokenizer: identifiers split, type tokens split no word, special tokens that no text can forge."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from code_search.data.tokens import tokens_with_types
 from code_search.tokenize import CodeTokenizer, train_bpe
 from core.errors import CheckpointError, DataError
 
-CODE = '''def readFile(path, max_size=10):
+CODE = """def readFile(path, max_size=10):
     with open(path) as stream:
         context = classify(stream.read(max_size))
-    return context["name"]'''
+    return context["name"]"""
 TYPES = ["class", "context", "identifier", "integer", "keyword", "name", "operator", "separators", "string"]
 
 
@@ -29,7 +29,12 @@ def words(tokenizer: CodeTokenizer, text: str) -> list[str]:
 
 
 def test_spellings_of_one_identifier_are_equal(tokenizer: CodeTokenizer) -> None:
-    assert words(tokenizer, "readFile") == words(tokenizer, "read_file") == words(tokenizer, "READ file") == ["<code>", "read", "file"]
+    assert (
+        words(tokenizer, "readFile")
+        == words(tokenizer, "read_file")
+        == words(tokenizer, "READ file")
+        == ["<code>", "read", "file"]
+    )
 
 
 def test_type_names_split_no_word(tokenizer: CodeTokenizer) -> None:
@@ -40,7 +45,10 @@ def test_type_names_split_no_word(tokenizer: CodeTokenizer) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(text=st.text(max_size=40), marker=st.sampled_from(["<mask>", "<pad>", "<ty:identifier>", "<code>", "<text>"]))
+@given(
+    text=st.text(max_size=40),
+    marker=st.sampled_from(["<mask>", "<pad>", "<ty:identifier>", "<code>", "<text>"]),
+)
 def test_no_text_contains_a_protected_or_type_token(tokenizer: CodeTokenizer, text: str, marker: str) -> None:
     body = tokenizer.code_ids([text + marker + text], 200)[0][1:]
     forbidden = {*tokenizer.markers.protected, tokenizer.markers.mask, *tokenizer.markers.types.values()}
@@ -54,7 +62,9 @@ def test_leaves_give_the_same_ids_as_the_text(tokenizer: CodeTokenizer) -> None:
 
 def test_pieces_inherit_the_type_of_their_leaf(tokenizer: CodeTokenizer) -> None:
     names = tokenizer.markers.type_names
-    typed = tokenizer.encode_leaves([[("def", "keyword"), ("readFile", "identifier"), ("'max size'", "string")]], 64)[0]
+    typed = tokenizer.encode_leaves(
+        [[("def", "keyword"), ("readFile", "identifier"), ("'max size'", "string")]], 64
+    )[0]
     found = [names[code] if code >= 0 else "" for code in typed.types]
     assert found[:4] == ["", "keyword", "identifier", "identifier"]
     assert set(found[4:]) == {"string"}
@@ -93,9 +103,15 @@ def test_empty_corpus_is_refused() -> None:
 def test_vocabulary_of_a_local_folder(tmp_path, style: str) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] if style == "bert" else ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
+    special = (
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        if style == "bert"
+        else ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
+    )
     extra = ["<encoder-only>"] if style == "unixcoder" else []
-    vocabulary = {token: i for i, token in enumerate([*special, *extra, "def", "f", "string", "line", "comment"])}
+    vocabulary = {
+        token: i for i, token in enumerate([*special, *extra, "def", "f", "string", "line", "comment"])
+    }
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token=special[1]))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.save(str(tmp_path / "tokenizer.json"))

@@ -256,8 +256,7 @@ def test_unusable_vectors_are_refused_and_the_words_stay(repository, make_encode
 def test_an_interrupted_embedding_goes_on_where_it_was(repository, encoder, monkeypatch):
     from code_search.index import embed
 
-    monkeypatch.setattr(embed, "FIRST_BATCH", 2)
-    monkeypatch.setattr(embed, "LARGEST_BATCH", 2)
+    monkeypatch.setattr(embed, "BATCH", 2)
     encode, calls = encoder.encode_functions, []
 
     def stop_after_two(texts):
@@ -294,6 +293,20 @@ def test_while_files_are_read_what_is_read_can_be_searched(repository, encoder, 
     assert "files are not indexed yet" in seen[0][1]
     assert seen[-1][0] == 1
     assert open_index(repository, encoder=encoder).search("planet").note == ""
+
+
+def test_the_same_repository_gives_the_same_files_byte_for_byte(repository, encoder, tmp_path, monkeypatch):
+    from code_search.index import export_snapshot, files
+    from code_search.index.progress import Pace
+
+    build_index(repository, encoder=encoder, index_dir=tmp_path / "one")
+    monkeypatch.setattr(files, "_CHUNK", 1)
+    monkeypatch.setattr(Pace, "due", True)
+    build_index(repository, encoder=encoder, index_dir=tmp_path / "two")
+    one, two = (export_snapshot(tmp_path / name, tmp_path / f"{name} out") for name in ("one", "two"))
+    assert {path.name: path.read_bytes() for path in one.iterdir()} == {
+        path.name: path.read_bytes() for path in two.iterdir()
+    }
 
 
 def test_older_snapshots_are_removed(repository, encoder, add_files):

@@ -27,7 +27,10 @@ def small(**changes: int) -> TransformerText:
 def test_padding_does_not_change_a_vector() -> None:
     encoder = small()
     ids, mask = batch()
-    wider = torch.cat([ids, torch.full((3, 4), 5)], 1), torch.cat([mask, torch.zeros(3, 4, dtype=torch.bool)], 1)
+    wider = (
+        torch.cat([ids, torch.full((3, 4), 5)], 1),
+        torch.cat([mask, torch.zeros(3, 4, dtype=torch.bool)], 1),
+    )
     with torch.no_grad():
         torch.testing.assert_close(encoder(ids, mask), encoder(*wider), atol=1e-5, rtol=1e-4)
 
@@ -94,10 +97,14 @@ def test_minilm_of_the_package() -> None:
     encoder = PretrainedText("minilm").eval()
     assert encoder.dim == 384
     assert (model_home("minilm") / "tokenizer.json").is_file()
-    assert all(name.startswith("pooler.") or name == "embeddings.position_ids" for name in encoder.report.unexpected)
+    assert all(
+        name.startswith("pooler.") or name == "embeddings.position_ids" for name in encoder.report.unexpected
+    )
 
 
-def slow_static(encoder: StaticText, ids: torch.Tensor, mask: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
+def slow_static(
+    encoder: StaticText, ids: torch.Tensor, mask: torch.Tensor, fields: torch.Tensor
+) -> torch.Tensor:
     rows = []
     weights = (encoder.log_weights * 3.0).exp().reshape(encoder.fields, encoder.vocabulary)
     for row in range(len(ids)):

@@ -1,4 +1,4 @@
-"""Train the toy in child processes, killing each with SIGKILL after a random time, until one ends by itself."""
+"""Train the toy in child processes, each killed with SIGKILL after a random time, until one may end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 
-sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
 from toy_training import Toy, digest, toy_batches

@@ -153,4 +153,4 @@ def test_a_write_that_fails_leaves_the_earlier_one_in_force(tmp_path, monkeypatc
         save_checkpoint(checkpoint_path(folder, 2), state())
     monkeypatch.undo()
     assert newest_checkpoint(folder) == checkpoint_path(folder, 1)
-    assert not list(folder.glob("*.tmp")) and not list(folder.glob(".*.tmp"))
+    assert not [path for path in folder.iterdir() if path.name.endswith(".tmp")]

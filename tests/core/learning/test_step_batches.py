@@ -24,7 +24,7 @@ def test_a_batch_is_a_function_of_seed_and_step(size, batch, seed, far):
     walked = StepSampler(size, batch, seed)
     whole = [walked.batch(step) for step in range(far + 1)]
     assert StepSampler(size, batch, seed).batch(far) == whole[far]
-    assert all(len(set(rows)) == batch and 0 <= min(rows) and max(rows) < size for rows in whole)
+    assert all(len(set(rows)) == batch and set(rows) <= set(range(size)) for rows in whole)
 
 
 @settings(max_examples=20, deadline=None)
@@ -128,7 +128,7 @@ def test_reseed_sets_all_generators():
 
 
 def test_derived_seeds_are_stable_and_spread():
-    assert derive_seed(0, "order", 3) == 1434158462404013331
+    assert derive_seed(0, "order", 3) == 554563163506081016
     seeds = {derive_seed(0, "x", i) for i in range(1000)} | {derive_seed(1, "x", i) for i in range(1000)}
     assert len(seeds) == 2000
     assert derive_seed(0, "a", "b") != derive_seed(0, "ab")

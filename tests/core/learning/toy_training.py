@@ -1,4 +1,4 @@
-"""A small training that touches everything a resume must restore: dropout, batch norm, momentum copy, queue, schedule."""
+"""A small training with all that a resume must restore: dropout, buffers, momentum copy, queue, schedule."""
 
 from __future__ import annotations
 
@@ -32,13 +32,25 @@ class Toy(ContrastiveModule):
         return {"loss": pull + 0.1 * push, "pull": pull}
 
 
+class Plain(ContrastiveModule):
+    """A mean over rows: its gradient over two processes is that over one."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(learning_rate=0.01)
+        self.layer = torch.nn.Linear(4, 4)
+
+    def terms(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": (self.layer(batch) - batch.flip(1)).square().mean()}
+
+
 class Items:
     def __init__(self, pause: float = 0.0) -> None:
         self.pause = pause
 
     def __getitem__(self, index: int) -> torch.Tensor:
         time.sleep(self.pause)
-        return torch.randn(4) + index / 10
+        return torch.sin(torch.arange(4.0) * (index + 1)) + index / 10
 
 
 def toy_batches(pause: float = 0.0, batch_size: int = 8) -> StepBatches:

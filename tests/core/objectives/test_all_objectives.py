@@ -87,7 +87,7 @@ def test_tiles_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     x, y = _pair(7, 5, torch.float64)
     whole = OBJECTIVES[name](x, y, 0.2)
     expected = torch.autograd.grad(whole, (x, y), allow_unused=True)
-    monkeypatch.setattr(partition, "DENSE_ENTRIES", 16)
+    monkeypatch.setattr(partition, "TILE_ENTRIES", 16)
     tiled = OBJECTIVES[name](x, y, 0.2)
     torch.testing.assert_close(tiled, whole, rtol=1e-12, atol=1e-12)
     for found, wanted in zip(torch.autograd.grad(tiled, (x, y), allow_unused=True), expected, strict=True):
