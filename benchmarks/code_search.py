@@ -20,7 +20,9 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +58,21 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=128, help="functions that MiniLM embeds")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    print(f"{machine()}\n\n| measure | value |\n|---|---:|", flush=True)
+    numbers: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="kindred-bench-") as folder:
-        numbers = measure_kindred(options, Path(folder) / "index")
-        numbers |= measure_minilm(options, Path(folder) / "index", int(numbers["functions"]))
-    print_table(numbers)
+        for name, value in chain(
+            measure_kindred(options, Path(folder) / "index"), measure_minilm(options, Path(folder) / "index")
+        ):
+            numbers[name] = value
+            print(f"| {name} | {value:,.0f} |" if value >= 100 else f"| {name} | {value:,.2f} |", flush=True)
     if options.json:
         from core.files import write_json
 
-        write_json(options.json, numbers)
+        write_json(options.json, {"machine": machine(), **numbers})
 
 
-def measure_kindred(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def measure_kindred(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, float]]:
     """Index from nothing, again without a change, and query in every mode."""
     from code_search.index import Options, build_index, open_index
 
@@ -81,36 +87,31 @@ def measure_kindred(options: argparse.Namespace, folder: Path) -> dict[str, Any]
         options.root, index_dir=folder, model=options.model or "none", options=chosen, say=note, progress=show
     )
     total = time.perf_counter() - start
-    # Twice: the first run after indexing hashes files that were too new to trust their times.
+    yield "files", report.files
+    yield "functions", report.functions
+    yield "seconds until the first search can be answered", first[0]
+    yield "functions/s, read and words", report.functions / report.seconds_read
+    if report.embedded:
+        yield "functions/s, vectors", report.embedded / report.seconds_embed
+    yield "functions/s, all", report.functions / total
+    # Twice: the first run after indexing hashes the files that were too new to trust their times.
     build_index(options.root, index_dir=folder)
     start = time.perf_counter()
-    again = build_index(options.root, index_dir=folder)
-    unchanged = time.perf_counter() - start
-    assert not again.changed
-    numbers: dict[str, Any] = {
-        "files": report.files,
-        "functions": report.functions,
-        "seconds until words answer": first[0],
-        "functions/s, words": report.functions / report.seconds_read,
-        "functions/s, vectors": report.embedded / report.seconds_embed if report.embedded else None,
-        "functions/s, both": report.functions / total,
-        "seconds, unchanged": unchanged,
-        "seconds, unchanged, per 10,000 files": unchanged * 10_000 / report.files,
-        "index MiB": sum(
-            file.stat().st_size for file in open_index(index_dir=folder).snapshot.folder.iterdir()
-        )
-        / 2**20,
-    }
+    assert not build_index(options.root, index_dir=folder).changed
+    seconds = time.perf_counter() - start
+    yield "seconds to index again, unchanged", seconds
+    yield "the same for 10,000 files", seconds * 10_000 / report.files
     index = open_index(index_dir=folder)
+    yield "MiB of index", sum(file.stat().st_size for file in index.snapshot.folder.iterdir()) / 2**20
     for mode in ("lexical", "dense", "hybrid") if report.vectors else ("lexical",):
         times = timed(lambda query, mode=mode: index.search(query, 10, mode=mode), options.queries)
-        numbers |= {f"query ms, {mode}, p50": times[0], f"query ms, {mode}, p95": times[1]}
+        yield f"query ms, {mode}, median", times[0]
+        yield f"query ms, {mode}, 95 %", times[1]
+    yield "peak MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.perf_counter()
     command = [sys.executable, "-m", "core.cli", "search", QUERIES[0], "--index-dir", str(folder), "--json"]
     subprocess.run(command, check=True, capture_output=True)
-    numbers["seconds, `kindred search` from the shell"] = time.perf_counter() - start
-    numbers["peak MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return numbers
+    yield "seconds of `kindred search` in a shell", time.perf_counter() - start
 
 
 def excluded(root: Path, functions: int) -> list[str]:
@@ -129,7 +130,7 @@ def excluded(root: Path, functions: int) -> list[str]:
     return out
 
 
-def measure_minilm(options: argparse.Namespace, folder: Path, functions: int) -> dict[str, Any]:
+def measure_minilm(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, float]]:
     """The same functions and questions with MiniLM: throughput of a sample, and search over all."""
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -143,7 +144,7 @@ def measure_minilm(options: argparse.Namespace, folder: Path, functions: int) ->
         place = model_home(options.minilm)
     except KindredError as error:
         print(f"no comparison: {error}", file=sys.stderr)
-        return {}
+        return
     tokenizer, model = AutoTokenizer.from_pretrained(place), AutoModel.from_pretrained(place).eval()
 
     def encode(texts: list[str]) -> np.ndarray:
@@ -163,6 +164,7 @@ def measure_minilm(options: argparse.Namespace, folder: Path, functions: int) ->
         return np.concatenate(rows)
 
     snapshot = open_index(index_dir=folder).snapshot
+    functions = len(snapshot)
     chosen = np.random.default_rng(0).choice(functions, min(options.sample, functions), replace=False)
     texts = [embedded_text(snapshot, int(row)) for row in chosen]
     encode(texts[:32])
@@ -171,11 +173,9 @@ def measure_minilm(options: argparse.Namespace, folder: Path, functions: int) ->
     seconds = time.perf_counter() - start
     matrix = np.random.default_rng(0).standard_normal((functions, width), dtype=np.float32)
     times = timed(lambda query: np.argsort(-(matrix @ encode([query])[0]))[:10], options.queries)
-    return {
-        "MiniLM functions/s": len(texts) / seconds,
-        "MiniLM query ms, p50": times[0],
-        "MiniLM query ms, p95": times[1],
-    }
+    yield "MiniLM: functions/s", len(texts) / seconds
+    yield "MiniLM: query ms, median", times[0]
+    yield "MiniLM: query ms, 95 %", times[1]
 
 
 def timed(ask: Any, repeats: int) -> tuple[float, float]:
@@ -206,14 +206,6 @@ def machine() -> str:
         f"{one} {version(one)}" for one in ("torch", "transformers", "numpy", "bm25s", "tree-sitter")
     )
     return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {packages}"
-
-
-def print_table(numbers: dict[str, Any]) -> None:
-    """The numbers, a line each."""
-    print(f"\n{machine()}\n\n| measure | value |\n|---|---:|")
-    for name, value in numbers.items():
-        if value is not None:
-            print(f"| {name} | {value:,.0f} |" if value >= 100 else f"| {name} | {value:,.2f} |")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,8 +195,5 @@ def _plain_failures(what: str) -> Iterator[None]:
     except KeyboardInterrupt:
         _note(f"\nstopped; {what} keeps what was done: run the same command to go on")
         raise typer.Exit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
     except OSError as error:
         raise DataError(f"{what} failed: {error.strerror or error}", seen=error.filename or "") from None

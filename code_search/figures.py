@@ -106,7 +106,7 @@ def training_figure(
             for name, colour in curves.items():
                 _curve(axes, history, name, colour)
             axes.set_title(f"{stage}: {title}", fontsize=9)
-            if len(curves) > 1:
+            if axes.get_lines() and len(curves) > 1:
                 axes.legend(fontsize=8, frameon=False)
     for axes in panels[-3:]:
         axes.set_xlabel("step")

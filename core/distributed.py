@@ -1,7 +1,7 @@
 """The one place where ranks talk: gather and sum with gradient, so that a loss over ranks is the loss of the whole batch.
 
-The contract, held by every objective: the mean over ranks of the loss, and of the gradient as DDP averages it, equal
-those of one process that sees the concatenated batch. Batches may differ in size from rank to rank.
+The contract, held by every objective: the mean over ranks of the loss, and of the gradient as DDP averages
+it, equal those of one process that sees the concatenated batch. Batches may differ in size from rank to rank.
 
 An objective declares what it needs by the first word of its docstring's "Distributed:" section:
 
@@ -62,7 +62,9 @@ def join(
         timeout: longest wait for another rank.
     """
     with _explained():
-        dist.init_process_group(backend, init_method=init_method, rank=rank, world_size=world, timeout=timeout)
+        dist.init_process_group(
+            backend, init_method=init_method, rank=rank, world_size=world, timeout=timeout
+        )
 
 
 @contextmanager
@@ -99,7 +101,9 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, counts: list[int]) -> Tensor:
         ctx.counts = counts
         most = max(counts)
-        padded = x.contiguous() if len(x) == most else torch.cat([x, x.new_zeros(most - len(x), *x.shape[1:])])
+        padded = (
+            x.contiguous() if len(x) == most else torch.cat([x, x.new_zeros(most - len(x), *x.shape[1:])])
+        )
         parts = [torch.empty_like(padded) for _ in counts]
         with _explained():
             dist.all_gather(parts, padded)
@@ -118,7 +122,8 @@ def gather(x: Tensor, counts: list[int] | None = None) -> Tensor:
     """Rows of all ranks, in order of rank, with gradient: each rank gets back the sum of what all ranks ask of its rows.
 
     Args:
-        x: (n, ...); n may differ between ranks, the rest of the shape not. Ids and labels may be gathered too.
+        x: (n, ...); n may differ between ranks, the rest of the shape not. Ids and labels may be gathered
+            too.
         counts: `sizes(n)`, where it is known already.
 
     Returns:

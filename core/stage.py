@@ -96,8 +96,8 @@ def run_stage(
     ``threads`` (int or None) are applied: Python and numpy are seeded, and torch too where it is imported
     or ``needs_torch``. The environment is made quiet and offline (values that are already set stay). A
     lock per stage makes a rerun wait for a process that survived its killed parent, and the process asks
-    to be hung up when its parent ends. On success, seconds and peak MiB go to
-    ``.kindred/stages/PIPELINE/STAGE.json`` (see ``stage_costs``).
+    to be hung up when its parent ends. On success the stage's checkpoints are removed, and seconds and
+    peak MiB go to ``.kindred/stages/PIPELINE/STAGE.json`` (see ``stage_costs``).
 
     Args:
         main: does the work; gets the validated settings and a `Stage`.
@@ -109,16 +109,16 @@ def run_stage(
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.{pipeline}.{name}", description=main.__doc__)
     parser.add_argument("--params", type=Path, default=Path("pipelines") / pipeline / "params.yaml")
     stage = Stage(pipeline, name, parser.parse_args(argv).params)
-    start = time.perf_counter()
     try:
         quiet_environment()
         values = load_settings(stage.params, settings)
         _apply(getattr(values, "seed", 0), getattr(values, "threads", None), needs_torch)
         with contextlib.ExitStack() as stack:
+            _hang_up_with_parent()
             if first_process():
-                _hang_up_with_parent()
                 lock = STATE / "locks" / f"{pipeline}-{name}.lock"
                 stack.enter_context(waiting_lock(lock, what=f"{pipeline}/{name}"))
+            start = time.perf_counter()
             main(values, stage)
             if first_process():
                 shutil.rmtree(stage.checkpoints, ignore_errors=True)
@@ -151,6 +151,8 @@ def first_process() -> bool:
 
 def stage_costs(pipeline: str) -> dict[str, dict[str, float]]:
     """``{"seconds": {stage: s}, "peak_mib": {stage: MiB}}`` of the stages that ran on this machine.
+
+    A stage that is running shows its last cost, or none; so does one whose outputs were fetched from a cache.
 
     >>> stage_costs("no such pipeline")
     {'seconds': {}, 'peak_mib': {}}

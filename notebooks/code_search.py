@@ -27,6 +27,7 @@
 import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 root = next(
@@ -41,15 +42,17 @@ sys.path = [str(root), *(entry for entry in sys.path if Path(entry or ".").resol
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from code_search.index import build_index, open_index
+from code_search.index import Options, build_index, open_index
 
+warnings.filterwarnings("ignore", message="IProgress not found")
 pd.set_option("display.max_colwidth", 60)
 
 # %%
 own = os.environ.get("KINDRED_REPOSITORY")
 repository = Path(own) if own else root
-# The demo leaves nothing behind in your cache.
+# The demo leaves nothing behind in your cache, and does not find this notebook's own questions.
 index_dir = None if own else Path(tempfile.mkdtemp()) / "index"
+options = None if own else Options(exclude=["notebooks/", "tests/"])
 print("your repository" if own else "demo: Kindred's own code")
 
 # %% [markdown]
@@ -60,7 +63,7 @@ print("your repository" if own else "demo: Kindred's own code")
 # with its reason.
 
 # %%
-report = build_index(repository, index_dir=index_dir, say=print)
+report = build_index(repository, index_dir=index_dir, options=options, say=print)
 print(f"{report.functions:,} functions in {report.files:,} files, read in {report.seconds_read:.1f} s")
 print(f"{report.embedded:,} vectors, computed in {report.seconds_embed:.1f} s")
 print("left out:", report.skipped or "nothing")

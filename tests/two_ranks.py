@@ -12,8 +12,9 @@ In a test file (the functions must stand at the top level of the file, so that t
         inputs = {"rows": torch.randn(8, 4), "columns": torch.randn(8, 4), "labels": torch.arange(8) // 2}
         assert_ranks_agree([Case(my_loss, my_loss_over_ranks, inputs)], split=[(4, 4), (5, 3)])
 
-Floating inputs pass through a trained linear layer each, wrapped in DDP on the ranks; the gradients of these layers are
-compared. All cases and splits share one start of the processes, which costs some seconds: put many cases in one call.
+Floating inputs pass through a trained linear layer each, wrapped in DDP on the ranks; the gradients of these
+layers are compared. All cases and splits share one start of the processes, which costs some seconds: put many
+cases in one call.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Case:
 
     Args:
         alone: loss(**inputs) on one process.
-        together: the same on a rank, called with that rank's rows of every input; it talks to the other ranks.
+        together: the same on a rank, called with that rank's rows of every input; it talks to the other
+            ranks.
         inputs: tensors whose first axis is rows; floating ones are encoded first.
         whole: names of inputs that every rank gets unsplit and unencoded (a queue).
         name: for messages.
@@ -82,9 +84,16 @@ def on_ranks(function: Callable[..., Any], *arguments: Any, world: int = 2, time
         Path(folder, "arguments").write_bytes(pickle.dumps(arguments))
         source = sys.modules[function.__module__].__file__
         command = [sys.executable, __file__, folder, str(world), str(timeout), str(source), function.__name__]
-        environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHONPATH": _path()}
+        environment = {
+            **os.environ,
+            "GLOO_SOCKET_IFNAME": "lo",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": _path(),
+        }
         ranks = [
-            subprocess.Popen([*command, str(i)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            subprocess.Popen(
+                [*command, str(i)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
             for i in range(world)
         ]
         results, failures = [], []
@@ -116,7 +125,13 @@ def assert_ranks_agree(
     jobs = [job for part in parts for job in part]
     world = len(split[0])
     described = [
-        (Path(sys.modules[c.together.__module__].__file__ or ""), c.together.__name__, c.inputs, c.whole, counts)
+        (
+            Path(sys.modules[c.together.__module__].__file__ or ""),
+            c.together.__name__,
+            c.inputs,
+            c.whole,
+            counts,
+        )
         for c, counts in jobs
     ]
     found = on_ranks(_losses_on_this_rank, described, world=world, timeout=60 + 5 * len(jobs))
@@ -146,7 +161,8 @@ def _loss_and_gradients(
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
 ) -> tuple[float, dict[str, Tensor]]:
     encoders = Encoders(inputs, whole)
-    loss = loss_of(**wrap(encoders)(inputs))
+    module = wrap(encoders)  # kept: what averages the gradients lives in it
+    loss = loss_of(**module(inputs))
     loss.backward()
     gradients = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in encoders.named_parameters()}
     return float(loss.detach()), gradients
@@ -158,9 +174,7 @@ def _losses_on_this_rank(jobs: list[Any]) -> list[Any]:
     found = []
     for source, name, inputs, whole, counts in jobs:
         start = sum(counts[: rank()])
-        mine = {
-            key: x if key in whole else x[start : start + counts[rank()]] for key, x in inputs.items()
-        }
+        mine = {key: x if key in whole else x[start : start + counts[rank()]] for key, x in inputs.items()}
         loss_of = getattr(_load(source), name)
         found.append(_loss_and_gradients(loss_of, mine, whole, nn.parallel.DistributedDataParallel))
     return found

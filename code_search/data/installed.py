@@ -66,7 +66,7 @@ def installed_corpus(
     return assemble(
         train=read(in_split["train"], max_functions=max_train),
         valid=read(in_split["valid"], max_functions=max_valid),
-        test=read([standard_library(stdlib)]),
+        test=read([standard_library(stdlib)], max_functions=max_test),
     )
 
 

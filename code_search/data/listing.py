@@ -147,7 +147,10 @@ def _run_git(base: Path, *arguments: str) -> bytes:
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         environment.pop(name, None)
     command = [*_GIT, "-C", str(base), *arguments]
-    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=120)
+    except (OSError, subprocess.TimeoutExpired):
+        return b""
     return done.stdout if done.returncode == 0 else b""
 
 

@@ -13,12 +13,12 @@ from code_search.data.extract import extract_functions
 from code_search.data.functions import Function, as_row
 from code_search.data.languages import language_of
 from code_search.data.repository import read_bytes
-from code_search.data.text import is_binary
+from code_search.data.skip import skip_by_content
 from core.data.parallel import parallel_map
 
 MAX_FILE_KB = 1000
 _CHUNK_FILES = 48
-_FIRST_WAVE = 20  # chunks read before the rate of functions a file is known
+_FIRST_WAVE = 32  # chunks read before the rate of functions a file is known
 _Chunk = list[tuple[str, str, str]]  # root, path, group
 _DOCSTRING = re.compile(rb":[ \t]*(?:#[^\n]*)?\r?\n\s*[rRuU]?[\"']")  # a quick look that saves parsing
 
@@ -76,9 +76,10 @@ def read_pairs(
             pairs.functions += [Function(*row) for row in functions]
             pairs.files += [FileStatus(*row) for row in files]
             pairs.dropped.update(dropped)
-        if max_functions is not None:  # read no more than a little over what is missing, at the rate so far
+        if max_functions is not None:  # half of what the rate so far says, so as not to read far too much
             rate = max(len(pairs.functions), 1) / len(pairs.files)
-            wave = max(_FIRST_WAVE, round(1.1 * (max_functions - len(pairs.functions)) / rate / _CHUNK_FILES))
+            missing = (max_functions - len(pairs.functions)) / rate / _CHUNK_FILES
+            wave = max(_FIRST_WAVE, round(missing / 2))
     del pairs.functions[max_functions if max_functions is not None else len(pairs.functions) :]
     return pairs
 
@@ -115,8 +116,9 @@ def _read_file(root: str, path: str, group: str) -> tuple[list[Function], str, s
     source = read_bytes(root, path, MAX_FILE_KB)
     if isinstance(source, str):
         return [], "skipped", source
-    if is_binary(source):
-        return [], "skipped", "binary"
+    reason = skip_by_content(source)
+    if reason:
+        return [], "ok" if reason == "empty" else "skipped", "" if reason == "empty" else reason
     if language == "python" and not _DOCSTRING.search(source):
         return [], "ok", ""
     result = extract_functions(source, language, path, group, documented_only=True)

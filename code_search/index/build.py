@@ -92,7 +92,7 @@ def build_index(
         if base is None or not _same_rules(base, options):
             base = empty_snapshot(Description(str(root), {}, {}, []))
         kept = _model_of(old, wanted)
-        snapshot, read = _read_changes(store, base, donors, options, kept, workers, progress)
+        snapshot, read = _read_changes(store, base, donors, options, kept, workers, say, progress)
         seconds_read = time.perf_counter() - start
         if read:
             say(f"{len(snapshot):,} functions of {len(snapshot.files):,} files can be searched now")
@@ -142,6 +142,7 @@ def _read_changes(
     options: Options,
     model: ModelRecord | None,
     workers: int | None,
+    say: Callable[[str], None],
     progress: Callable[[Progress], None],
 ) -> tuple[Snapshot, int]:
     """Read what is new, drop what is gone, publish; returns the snapshot and the number of files read."""
@@ -160,6 +161,7 @@ def _read_changes(
         progress(Progress("files", done, len(todo)))
         if pace.due and done < len(todo):
             state.advance(pace.publish(store, state.composed(pending=len(todo) - done)))
+            say(f"{len(state.base):,} functions can be searched while {len(todo) - done:,} files are read")
     new = old
     changed = old.folder is None or state.records() != old.files
     if changed or description != replace(old.description, languages=description.languages):

@@ -81,10 +81,12 @@ def embed(
             progress(Progress("functions", done, len(todo)))
             if pace.due and done < len(todo):
                 pace.publish(store, start.with_vectors(model, vectors, has_vector))
-    finally:
-        # Also after Ctrl-C: what was computed is kept.
-        snapshot = store.publish(start.with_vectors(model, vectors, has_vector))
-    return snapshot, done, notes
+    except BaseException:
+        # Ctrl-C, or an encoder that gives up: what it computed is kept.
+        if done:
+            store.publish(start.with_vectors(model, vectors, has_vector))
+        raise
+    return store.publish(start.with_vectors(model, vectors, has_vector)), done, notes
 
 
 def _start(snapshot: Snapshot, model: ModelRecord) -> Snapshot:

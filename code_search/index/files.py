@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,7 +150,11 @@ def read_files(
 
 
 def _end_with_parent(parent: int) -> None:
-    """A worker whose parent was killed would wait for work for ever, and keep the lock that it inherited."""
+    """A worker whose parent was killed would wait for work for ever, and keep the lock that it inherited.
+
+    Ctrl-C reaches the whole group; the parent alone answers it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:

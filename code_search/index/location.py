@@ -9,9 +9,9 @@ from pathlib import Path
 from core.errors import DataError
 from core.files import atomic_write
 
-CURRENT = "current.json"
-"""The file whose replacement publishes a new snapshot."""
-MANIFEST = "manifest.json"
+CURRENT = "kindred-index.json"
+"""The file whose replacement publishes a new snapshot; no repository has a file of this name by chance."""
+MANIFEST = "kindred-snapshot.json"
 """The file that makes a folder a snapshot."""
 
 
@@ -50,7 +50,9 @@ def prepare_location(folder: Path) -> None:
         DataError: it cannot be created or written (a read-only disk, a full one).
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)  # it holds source text
         if folder.parent.name == ".kindred" and not (folder.parent / ".gitignore").exists():
             atomic_write(folder.parent / ".gitignore", "*\n")
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -237,5 +237,5 @@ def open_index(
     if index_dir is None and not is_index(folder):
         folder, _ = find_index(path)
     snapshot = Store(folder).read()
-    root = Path(snapshot.root) if snapshot.root else None
-    return Index(snapshot, root, encoder)
+    root = Path(snapshot.root)
+    return Index(snapshot, root if snapshot.root and root.is_dir() else None, encoder)

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from code_search.data.languages import language_of
 from code_search.index.snapshot import Snapshot
 from core.errors import ConfigError, DataError
 
@@ -69,8 +70,9 @@ def candidates(snapshot: Snapshot, lang: str | Sequence[str] | None, path: str |
     """
     keep = np.ones(len(snapshot), dtype=bool)
     if lang:
-        wanted = [lang] if isinstance(lang, str) else list(lang)
         known = snapshot.description.languages
+        given = [lang] if isinstance(lang, str) else list(lang)
+        wanted = [name if name in known else language_of(f"x.{name}") or name for name in given]
         if unknown := [name for name in wanted if name not in known]:
             raise DataError(
                 "language", seen=unknown[0], expected=f"one of {', '.join(known) or 'none indexed'}"

@@ -2,7 +2,7 @@
 
 A snapshot folder holds::
 
-    manifest.json            what it was made from, and size and SHA-256 of every other file
+    kindred-snapshot.json    what it was made from, and size and SHA-256 of every other file
     files.json               every file seen: path, content hash, language, status, reason
     vocabulary.json          the V words
     rows.npy        (N, 4)   int32: file, first line, last line, language; ordered by path, then lines

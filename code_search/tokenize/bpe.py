@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import DataError
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 PAD, UNKNOWN, MASK, TEXT, CODE = "<pad>", "<unk>", "<mask>", "<text>", "<code>"
 SPECIAL = (PAD, UNKNOWN, MASK, TEXT, CODE)
 INSIDE = "##"
+_LETTERS = 256
+_LOOK_AT = 300  # characters of each text that are counted for the alphabet
 
 
 def type_token(name: str) -> str:
@@ -32,7 +36,7 @@ def train_bpe(
     Before the merges, text is split at changes of case, at underscores and around digits and signs, and
     lower-cased, so that ``readHTTPResponse_2`` and "read http response 2" are the same tokens. A piece that
     continues a word starts with ``##``. Type tokens (one for each name in ``types``) take part in no merge
-    and are never matched in a text, so they split no word.
+    and are never matched in a text, so they split no word. Equal texts give equal vocabularies.
 
     Args:
         texts: what to learn from.
@@ -64,15 +68,33 @@ def train_bpe(
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
         Regex(r"\p{L}+|\d|[^\s\p{L}\d_]"), behavior="removed", invert=True
     )
+    known = list(texts)
+    letters = _alphabet(known, tokenizer.normalizer)
+    if not letters:
+        raise DataError("tokenizer: no text to learn from", remedy="check the training split")
+    named = [*SPECIAL, *(type_token(name) for name in sorted(set(types)))]
+    # Left alone, the trainer numbers the inner letters in the order of a hash map, another one in every
+    # process, and ties between merges fall by these numbers. Named first, they are numbered in this order.
+    inner = [INSIDE + letter for letter in letters if letter.isalpha()]
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         min_frequency=min_frequency,
-        special_tokens=[*SPECIAL, *(type_token(name) for name in sorted(set(types)))],
+        special_tokens=[*named, *inner],
         continuing_subword_prefix=INSIDE,
-        limit_alphabet=256,
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
-    if tokenizer.get_vocab_size() <= len(SPECIAL) + len(set(types)):
-        raise DataError("tokenizer: no text to learn from", remedy="check the training split")
-    return tokenizer
+    tokenizer.train_from_iterator(known, trainer)
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] in named]
+    return Tokenizer.from_str(json.dumps(content))
+
+
+def _alphabet(texts: Sequence[str], normalizer: Any) -> list[str]:
+    """The most frequent visible characters, in the order of their code points."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalizer.normalize_str(text[:_LOOK_AT]))
+    visible = [letter for letter in counts if not letter.isspace()]
+    return sorted(sorted(visible, key=lambda letter: (-counts[letter], letter))[:_LETTERS])

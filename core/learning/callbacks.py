@@ -51,7 +51,7 @@ class History(Callback):
         self.records: list[Record] = []
         self.seconds = 0.0
         self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._counts: dict[str, int] = {}
         self._warned = False
         self._clock = 0.0
 
@@ -61,13 +61,10 @@ class History(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        latest = module.latest
-        if self._count and self._sums.keys() == latest.keys():
-            for name, value in latest.items():
-                self._sums[name] = self._sums[name] + value
-        else:
-            self._sums, self._count = dict(latest), 0
-        self._count += 1
+        for name, value in module.latest.items():
+            value = value.float()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
         step = batch_idx + 1
         if step % self.every == 0 or step == trainer.max_steps:
             self.close_window(trainer, module, step)
@@ -82,8 +79,8 @@ class History(Callback):
         self.seconds, self._clock = self.seconds + now - self._clock, now
         record: Record = {"step": step, "seconds": round(self.seconds, 3)}
         record["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
-        record |= {name: float(total) / self._count for name, total in self._sums.items()}
-        self._sums, self._count = {}, 0
+        record |= {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
         refuse_non_finite(record["loss"], step)
         if self.diagnostics and module.watched is not None and len(module.watched[0]) > 1:
             found = diagnose(*module.watched)
@@ -110,14 +107,14 @@ class History(Callback):
             "records": copy.deepcopy(self.records),
             "seconds": self.seconds + time.perf_counter() - self._clock if self._clock else self.seconds,
             "sums": dict(self._sums),
-            "count": self._count,
+            "counts": dict(self._counts),
             "warned": self._warned,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.records, self.seconds = state_dict["records"], state_dict["seconds"]
-        self._sums = state_dict["sums"]
-        self._count, self._warned = state_dict["count"], state_dict["warned"]
+        self._sums, self._counts = state_dict["sums"], state_dict["counts"]
+        self._warned = state_dict["warned"]
 
 
 class Validation(Callback):

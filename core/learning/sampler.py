@@ -75,6 +75,7 @@ class StepSampler:
         weights = np.array([len(items) for items in self._items], dtype=np.float64) ** power
         self._shares = weights / weights.sum()
         self._draws: list[np.ndarray] = []
+        self._earlier: list[np.ndarray] = [np.zeros(len(self.names), dtype=np.int64)]  # before each block
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
     def batch(self, step: int) -> list[int]:
@@ -99,11 +100,13 @@ class StepSampler:
             return 0, step
         while len(self._draws) * _BLOCK <= step:
             rng = generator(self.seed, "stratum", len(self._draws))
-            self._draws.append(rng.choice(len(self.names), size=_BLOCK, p=self._shares))
+            draws = rng.choice(len(self.names), size=_BLOCK, p=self._shares)
+            self._draws.append(draws)
+            self._earlier.append(self._earlier[-1] + np.bincount(draws, minlength=len(self.names)))
         block, place = divmod(step, _BLOCK)
         stratum = int(self._draws[block][place])
-        earlier = sum(int((draws == stratum).sum()) for draws in self._draws[:block])
-        return stratum, earlier + int((self._draws[block][:place] == stratum).sum())
+        within = int((self._draws[block][:place] == stratum).sum())
+        return stratum, int(self._earlier[block][stratum]) + within
 
 
 class StepBatches:

@@ -27,7 +27,7 @@ def alignment(x: Tensor, y: Tensor, *, power: float = 2.0, normalize: bool = Tru
         public code.
 
     Distributed:
-        statistic: a mean over pairs, so the mean over ranks is exact when every rank holds equally many.
+        none: a mean over pairs that know nothing of each other.
 
     Used by:
         diagnostics of every pipeline.

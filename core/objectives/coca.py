@@ -51,7 +51,7 @@ def coca(
         against numbers of open_clip's code.
 
     Distributed:
-        gather for the embeddings, statistic (`reduce`) for the words.
+        gather. Where logits are too large to gather: gather the embeddings, keep the words, pass `reduce`.
 
     Used by:
         no pipeline yet.

@@ -26,14 +26,18 @@ def dense_contrast(problem: Problem) -> Directions:
         keep = keep & pad((problem.bias > LEFT_OUT).expand(n, m), (0, queue), value=True)
     if problem.exclude_self:
         keep = keep & ~torch.eye(n, m + queue, dtype=torch.bool, device=logits.device)
+    if problem.row_valid is not None:
+        keep = keep & problem.row_valid[:, None]
+    if problem.column_valid is not None:
+        keep = keep & problem.column_valid
     weights = problem.targets.tile(0, n, 0, m, logits) * keep[:, :m]
     positive = pad(weights > 0, (0, queue))
     if problem.row_groups is not None and problem.column_groups is not None:
         keep = keep & (positive | (problem.row_groups[:, None] != problem.column_groups[None, :]))
-    if problem.valid is not None:
-        keep = keep & pad(problem.valid, (m, 0), value=True)
     if problem.only_negatives:
         keep = keep & ~positive
+    if problem.only_queue:
+        keep = keep & pad(weights > 0, (0, queue), value=True)
     rows, row_mass = _direction(logits, keep, weights, problem.positive_weight)
     if not problem.symmetric:
         return Directions(rows, row_mass, None, None)

@@ -39,7 +39,7 @@ def m3col(
         ours gives the column weight 1 (the published code 1 - l).
 
     Distributed:
-        gather (both embeddings, shares and order shifted to global rows).
+        gather (both embeddings, shares, and order plus the rank's first row).
 
     Used by:
         no pipeline yet.

@@ -86,7 +86,7 @@ def pixpro(
         code; volumes (k = 3) are ours.
 
     Distributed:
-        none: a mean over samples; exact when every rank holds equally many.
+        none: a mean over samples that know nothing of each other.
 
     Used by:
         planned for mri_segmentation and eo_pretraining.

@@ -12,6 +12,9 @@ from core.objectives.targets import Targets
 LEFT_OUT = -1e30
 """Logit of a column that a row may not see: finite, so that no sum, product or gradient turns into NaN."""
 
+DENSE_ENTRIES = 1 << 13
+"""Similarity matrices up to this size are not worth tiling."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -24,9 +27,10 @@ class Problem:
         own: M; None for all columns.
         bias: (N or 1, M or 1), added to the logits of the first M columns; -inf leaves a column out.
         row_groups, column_groups: (N,), (M + K,) ids; equal ids leave a column out, unless it is a positive.
-        valid: (K,) bool; queue columns marked False are left out.
+        row_valid, column_valid: (N,), (M + K,) bool; what is marked False is left out everywhere.
         exclude_self: leave column i out for row i.
         only_negatives: leave a row's positives out of its denominator.
+        only_queue: leave all but a row's positives and the queue out of its denominator.
         positive_weight: (N,) factor of the pulling term of each row.
         symmetric: solve columns -> rows too (without the queue).
         gram: the first M columns are the rows, and s is symmetric, so that half of it need not be computed.
@@ -39,12 +43,18 @@ class Problem:
     bias: Tensor | None = None
     row_groups: Tensor | None = None
     column_groups: Tensor | None = None
-    valid: Tensor | None = None
+    row_valid: Tensor | None = None
+    column_valid: Tensor | None = None
     exclude_self: bool = False
     only_negatives: bool = False
+    only_queue: bool = False
     positive_weight: Tensor | None = None
     symmetric: bool = False
     gram: bool = False
+
+    def is_small(self) -> bool:
+        """Whether the whole matrix at once is as fast as tiles are."""
+        return len(self.rows) * len(self.columns) <= DENSE_ENTRIES
 
 
 class Directions(NamedTuple):

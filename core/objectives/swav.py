@@ -16,7 +16,7 @@ Reduce = Callable[[Tensor], Tensor]
 @torch.no_grad()
 @in_full_precision
 def sinkhorn(
-    scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3, gather: Reduce | None = None
+    scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3, reduce: Reduce | None = None
 ) -> Tensor:
     """Balanced soft assignment of samples to prototypes: each prototype gets equal mass, each sample mass 1.
 
@@ -35,7 +35,7 @@ def sinkhorn(
         eqs. 3-5; Cuturi 2013. Verified against numbers of lightly's code.
 
     Distributed:
-        statistic: prototype sums run over all ranks (`gather` collects one (1, K) row from each).
+        statistic: pass `reduce`; the mass of a prototype is then that over all ranks.
 
     Used by:
         no pipeline yet.
@@ -44,7 +44,7 @@ def sinkhorn(
         scores: (B, K) similarities of samples with prototypes, any float dtype.
         epsilon: entropy weight > 0; small is sharp.
         iterations: >= 1.
-        gather: turns this rank's (1, K) log sums into the (W, K) ones of all ranks; None on a single process.
+        reduce: sums a tensor over ranks; None on a single process.
 
     Returns:
         (B, K) float32 or float64, rows sum to 1.
@@ -62,9 +62,17 @@ def sinkhorn(
     log_q = as_rows("scores", scores) / epsilon
     for _ in range(iterations):
         mass = log_q.logsumexp(0, keepdim=True)
-        log_q = log_q - (mass if gather is None else gather(mass).logsumexp(0, keepdim=True))
+        log_q = log_q - (mass if reduce is None else _log_sum_over_ranks(mass, reduce))
         log_q = log_q.log_softmax(1)
     return log_q.exp()
+
+
+def _log_sum_over_ranks(mass: Tensor, reduce: Reduce) -> Tensor:
+    """Log of the sum over ranks of exp(mass), from sums alone: shifted by the mean over ranks, in float64."""
+    wide = mass.double()
+    filled = torch.isfinite(wide)  # not on a rank without rows
+    shift = reduce(torch.where(filled, wide, 0.0)) / reduce(filled.double()).clamp_min(1)
+    return (reduce((wide - shift).exp()).log() + shift).to(mass.dtype)
 
 
 @in_full_precision
@@ -77,7 +85,6 @@ def swav(
     epsilon: float = 0.05,
     iterations: int = 3,
     reduce: Reduce | None = None,
-    gather: Reduce | None = None,
 ) -> Tensor:
     """Swapped prediction of prototype assignments between the crops of a sample.
 
@@ -97,7 +104,7 @@ def swav(
         1-2. Verified against numbers of lightly's code, with and without queue and small crops.
 
     Distributed:
-        statistic: pass `reduce` (sum over ranks with gradient) and `gather` (for the assignments).
+        statistic: pass `reduce`; assignments and loss are then those of the whole batch.
 
     Used by:
         no pipeline yet.
@@ -110,7 +117,6 @@ def swav(
         epsilon: of `sinkhorn`.
         iterations: of `sinkhorn`.
         reduce: sums a tensor over ranks, with gradient.
-        gather: stacks a (1, K) row of each rank.
 
     Returns:
         Scalar >= 0; 0 for an empty batch.
@@ -134,7 +140,7 @@ def swav(
     for index in range(len(high)):
         stored = None if queue is None else as_rows(f"queue[{index}]", queue[index])
         scores = crops[index] if stored is None else torch.cat([crops[index], stored.to(crops[index].dtype)])
-        target = sinkhorn(scores.detach(), epsilon=epsilon, iterations=iterations, gather=gather)
+        target = sinkhorn(scores.detach(), epsilon=epsilon, iterations=iterations, reduce=reduce)
         target = target[: len(crops[index])]
         for other in range(len(crops)):
             if other != index:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.objectives.problem import LEFT_OUT, Problem
-from core.objectives.tiles import Tile, Tiles
+from core.objectives.tiles import Tile, Tiles, cut
 
 LN2 = math.log(2)
 STRIPE = 1 << 22
@@ -191,8 +191,7 @@ class Gradients:
         if self.columns is not None:
             self.columns[:, there].addmm_(rows_across[:, here], slope)
         if self.bias is not None:
-            part = self.bias[here] if len(self.bias) > 1 else self.bias
-            part = part[:, there] if self.bias.shape[1] > 1 else part
+            part = cut(self.bias, tile.row, tile.column)
             part.add_(slope.sum_to_size(part.shape))
 
 

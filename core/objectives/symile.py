@@ -95,7 +95,7 @@ def symile(
         follows the paper's experiments and is ours in detail.
 
     Distributed:
-        gather (all modalities; every rank must use the same permutations: pass a generator seeded alike).
+        gather (pass a list of modalities; all ranks need the same permutations: a generator seeded alike).
 
     Used by:
         planned for xray_ecg_report.
@@ -107,7 +107,7 @@ def symile(
         permutations: (M, M - 1, N) for "n": entry [a, k] shuffles the k-th of the others when a is the
             anchor; drawn from `generator` where left out.
         generator: source of the shuffles.
-        present: (M, N) bool; False marks an absent modality. Its anchors are left out; in products it is
+        present: (N, M) bool; False marks an absent modality. Its anchors are left out; in products it is
             replaced by `missing`.
         missing: (M, d) embedding of absence, usually learned; left out, an absent factor counts as 1.
         groups: (N,) integer ids; a candidate made of rows of the anchor's group alone is left out.
@@ -130,7 +130,7 @@ def symile(
     if present is not None:
         fill = torch.ones_like(stack[:, :1]) if missing is None else as_rows("missing", missing)[:, None, :]
         fill = unit_rows(fill) if normalize and missing is not None else fill
-        stack = torch.where(present[..., None], stack, fill)
+        stack = torch.where(present.T[..., None], stack, fill)
     if negatives == "n" and permutations is None:
         permutations = _shuffled(rows, count - 1, count, generator, stack.device)
     if negatives == "n_squared" and rows ** (count - 1) > MAX_COMBINATIONS:
@@ -160,7 +160,7 @@ def symile(
         apart = log_partition(scaled, columns, *pairs, period=rows if replaced is None else None)
         each = softplus(apart - (scaled * rest.prod(0)).sum(1))
         kept = apart > EMPTY / 2
-        kept = kept if present is None else kept & present[anchor]
+        kept = kept if present is None else kept & present[:, anchor]
         loss = loss + mean_over(each, kept)
         anchors = anchors + kept.any()
     return loss / anchors.clamp_min(1)
@@ -178,7 +178,7 @@ class Symile(nn.Module):
     Example:
         >>> loss = Symile(3, width=8)
         >>> x = [torch.randn(4, 8) for _ in range(3)]
-        >>> present = torch.tensor([[True] * 4, [True] * 4, [True, False, True, True]])
+        >>> present = torch.tensor([[True, True, True], [True, True, False]] * 2)  # two rows lack the third
         >>> bool(loss(x, present=present) > 0)
         True
     """

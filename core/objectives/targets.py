@@ -19,9 +19,9 @@ class Targets:
     """Positives of N rows among M columns, as raw weights w_ij >= 0 (each row is divided by its sum by the loss).
 
     Args:
-        kind: "index" (`rows` holds the column of each row, -1 for none), "classes" (weight 1 where the (N,) and (M,)
-            ids are equal), "weights" (`rows` is the (N, M) matrix itself) or one of `LABEL_WEIGHTS` (label vectors
-            (N, C) and (M, C)).
+        kind: "index" (`rows` holds the column of each row, -1 for none), "classes" (weight 1 where the (N,)
+            and (M,) ids are equal), "weights" (`rows` is the (N, M) matrix itself) or one of `LABEL_WEIGHTS`
+            (label vectors (N, C) and (M, C)).
         rows: as the kind says.
         columns: the columns' ids or label vectors; None for "index" and "weights".
     """
@@ -94,28 +94,32 @@ def make_targets(
             )
         return Targets("index", torch.arange(n, device=rows.device))
     if positives.ndim == 1 and not positives.is_floating_point() and positives.dtype != torch.bool:
-        _expect("positives", positives, (n,))
+        expect_shape("positives", positives, (n,))
         return Targets("index", positives.long())
-    _expect("positives", positives, (n, m))
+    expect_shape("positives", positives, (n, m))
     return Targets("weights", positives)
 
 
 def _from_labels(rows: Tensor, columns: Tensor, weights: str, like: Tensor, n: int, m: int) -> Targets:
     if rows.ndim == 1:
-        _expect("row_labels", rows, (n,))
-        _expect("column_labels", columns, (m,))
+        expect_shape("row_labels", rows, (n,))
+        expect_shape("column_labels", columns, (m,))
         return Targets("classes", rows, columns)
     if weights not in LABEL_WEIGHTS:
         raise KindredError("label_weights", seen=weights, expected=f"one of {', '.join(LABEL_WEIGHTS)}")
-    _expect("row_labels", rows, (n, rows.shape[-1]))
-    _expect("column_labels", columns, (m, rows.shape[-1]))
+    expect_shape("row_labels", rows, (n, rows.shape[-1]))
+    expect_shape("column_labels", columns, (m, rows.shape[-1]))
     rows, columns = rows.detach().to(like.dtype), columns.detach().to(like.dtype)
     if weights == "cosine":
         rows, columns = unit_rows(rows), unit_rows(columns)
     return Targets(weights, rows, columns)
 
 
-def _expect(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
+def expect_shape(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
+    """Raises KindredError where `x` has another shape.
+
+    >>> expect_shape("labels", torch.zeros(3), (3,))
+    """
     if tuple(x.shape) != shape:
         raise KindredError(
             name, seen=tuple(x.shape), expected=str(shape), remedy="one entry for each row (and column)"

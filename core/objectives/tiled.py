@@ -14,6 +14,11 @@ from core.objectives.targets import Targets
 from core.objectives.tiles import Tiles
 
 Packed = list[Tensor | None]
+TILE, GPU_TILE = 512, 4096
+"""Side of a tile. On a CPU a block and its copy stay in the second-level cache; a GPU wants more work at a time."""
+
+INPUTS = 10
+"""Tensors in a packed problem, the first three of which may want a gradient."""
 
 
 def tiled_contrast(problem: Problem, tile: int | None = None) -> Directions:
@@ -26,7 +31,7 @@ def tiled_contrast(problem: Problem, tile: int | None = None) -> Directions:
     >>> tiled_contrast(Problem(x, x, Targets("index", torch.arange(2)), own=2)).rows
     tensor([0.3133, 0.3133])
     """
-    tensors, kind, numbers = _pack(problem, tile)
+    tensors, kind, numbers = pack(problem, tile)
     row_loss, row_mass, *rest = _TwoPasses.apply(kind, numbers, *tensors)
     return Directions(row_loss, row_mass, *(rest or (None, None)))
 
@@ -41,48 +46,66 @@ def tiled_total(problem: Problem, factor: Tensor, tile: int | None = None) -> tu
     >>> tiled_total(Problem(x, x, Targets("index", torch.arange(2)), own=2), torch.ones(2))[0]
     tensor(0.6265)
     """
-    tensors, kind, numbers = _pack(problem, tile)
+    tensors, kind, numbers = pack(problem, tile)
     return _OnePass.apply(kind, numbers, factor, *tensors)
 
 
-def _pack(problem: Problem, tile: int | None) -> tuple[Packed, str, list[int]]:
-    """A problem as what torch operators take: optional tensors, a word and numbers."""
+def pack(problem: Problem, tile: int | None) -> tuple[Packed, str, list[int]]:
+    """A problem as what torch operators take: optional tensors, a word and numbers.
+
+    >>> from core.objectives.targets import Targets
+    >>> pack(Problem(torch.eye(2), torch.eye(2), Targets("index", torch.arange(2)), own=2), None)[1:]
+    ('index', [2, 0, 0, 0, 0, 0, 0])
+    """
     tensors: Packed = [
         problem.rows, problem.columns, problem.bias, problem.targets.rows, problem.targets.columns,
-        problem.row_groups, problem.column_groups, problem.valid, problem.positive_weight,
+        problem.row_groups, problem.column_groups, problem.row_valid, problem.column_valid, problem.positive_weight,
     ]  # fmt: skip
     for at, tensor in enumerate(tensors):  # torch.compile takes no tensor twice
         if tensor is not None and any(tensor is earlier for earlier in tensors[:at]):
             tensors[at] = tensor.view_as(tensor)
-    flags = (problem.exclude_self, problem.only_negatives, problem.symmetric, problem.gram)
+    flags = (
+        problem.exclude_self, problem.only_negatives, problem.only_queue, problem.symmetric, problem.gram
+    )  # fmt: skip
     return tensors, problem.targets.kind, [problem.own, tile or 0, *map(int, flags)]
 
 
-def _unpack(tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int]) -> tuple[Problem, int]:
-    rows, columns, bias, target_rows, target_columns, row_groups, column_groups, valid, weight = tensors
-    assert rows is not None and columns is not None and target_rows is not None
-    own, tile, exclude_self, only_negatives, symmetric, gram = numbers
+def unpack(tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int]) -> tuple[Problem, int]:
+    rows, columns, bias, target_rows, target_columns, *masks, weight = tensors
+    row_groups, column_groups, row_valid, column_valid = masks
+    assert rows is not None
+    assert columns is not None
+    assert target_rows is not None
+    own, tile, *flags = numbers
+    exclude_self, only_negatives, only_queue, symmetric, gram = map(bool, flags)
     problem = Problem(
-        rows, columns, Targets(kind, target_rows, target_columns), own,
-        bias=bias, row_groups=row_groups, column_groups=column_groups, valid=valid, positive_weight=weight,
-        exclude_self=bool(exclude_self), only_negatives=bool(only_negatives), symmetric=bool(symmetric),
-        gram=bool(gram),
+        rows, columns, Targets(kind, target_rows, target_columns), own, bias=bias,
+        row_groups=row_groups, column_groups=column_groups, row_valid=row_valid, column_valid=column_valid,
+        exclude_self=exclude_self, only_negatives=only_negatives, only_queue=only_queue, positive_weight=weight,
+        symmetric=symmetric, gram=gram,
     )  # fmt: skip
     return problem, tile
 
 
+def choose_tile(problem: Problem, tile: int) -> int:
+    """The side of a tile: `tile`, or where that is 0 what suits the device."""
+    if tile > 0:
+        return tile
+    return (
+        4096 if problem.rows.is_cuda else 512
+    )  # on a CPU a block and its copy stay in the second-level cache
+
+
 def _tiles(problem: Problem, tile: int) -> Tiles:
-    if tile == 0:  # on a CPU a block and its copy stay in the second-level cache
-        tile = 4096 if problem.rows.is_cuda else 512
-    return Tiles(problem, tile, tile)
+    side = choose_tile(problem, tile)
+    return Tiles(problem, side, side)
 
 
 def _stripes(problem: Problem, tile: int) -> Tiles:
-    if tile == 0:
-        tile = 4096 if problem.rows.is_cuda else 1024
+    """Blocks whose rows fit side by side into a stripe."""
+    width = choose_tile(problem, tile and max(tile, 1))
     limit = STRIPE * (16 if problem.rows.is_cuda else 1)
-    height = max(1, min(tile, limit // max(1, len(problem.columns))))
-    return Tiles(problem, min(height, 256) if not problem.rows.is_cuda else height, tile)
+    return Tiles(problem, max(1, min(width, limit // max(1, len(problem.columns)))), width)
 
 
 @torch.library.custom_op(
@@ -91,7 +114,7 @@ def _stripes(problem: Problem, tile: int) -> Tiles:
     schema="(Tensor?[] tensors, str kind, int[] numbers) -> Tensor[]",
 )
 def _measure(tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int]) -> list[Tensor]:
-    problem, tile = _unpack(tensors, kind, numbers)
+    problem, tile = unpack(tensors, kind, numbers)
     with torch.autocast(problem.rows.device.type, enabled=False):
         rows, columns = measure(_tiles(problem, tile))
         found = [rows.loss(problem.positive_weight), *rows.tensors()]
@@ -100,7 +123,7 @@ def _measure(tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int]
 
 @_measure.register_fake
 def _(tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int]) -> list[Tensor]:
-    problem, _ = _unpack(tensors, kind, numbers)
+    problem, _ = unpack(tensors, kind, numbers)
     counts = [len(problem.rows)] * 5 + [problem.own] * 5 * problem.symmetric
     return [problem.rows.new_empty(count) for count in counts]
 
@@ -119,7 +142,7 @@ def _differentiate(
     upstream: Sequence[Tensor],
     wanted: Sequence[bool],
 ) -> list[Tensor]:
-    problem, tile = _unpack(tensors, kind, numbers)
+    problem, tile = unpack(tensors, kind, numbers)
     columns = Statistics(*statistics[4:]) if len(statistics) > 4 else None
     with torch.autocast(problem.rows.device.type, enabled=False):
         found = differentiate(
@@ -129,7 +152,7 @@ def _differentiate(
         return found.tensors(problem)
 
 
-def _fake_gradients(problem: Problem, wanted: Sequence[bool]) -> list[Tensor]:
+def fake_gradients(problem: Problem, wanted: Sequence[bool]) -> list[Tensor]:
     made: list[Tensor] = []
     if wanted[0]:
         made.append(torch.empty_like(problem.rows))
@@ -149,7 +172,7 @@ def _(
     upstream: Sequence[Tensor],
     wanted: Sequence[bool],
 ) -> list[Tensor]:
-    return _fake_gradients(_unpack(tensors, kind, numbers)[0], wanted)
+    return fake_gradients(unpack(tensors, kind, numbers)[0], wanted)
 
 
 @torch.library.custom_op(
@@ -164,7 +187,7 @@ def _one_pass(
     factor: Tensor,
     wanted: Sequence[bool],
 ) -> list[Tensor]:
-    problem, tile = _unpack(tensors, kind, numbers)
+    problem, tile = unpack(tensors, kind, numbers)
     with torch.autocast(problem.rows.device.type, enabled=False):
         rows, found = solve_in_one_pass(_stripes(problem, tile), factor, (wanted[0], wanted[1], wanted[2]))
         return [factor @ rows.loss(problem.positive_weight), rows.mass, *found.tensors(problem)]
@@ -178,8 +201,8 @@ def _(
     factor: Tensor,
     wanted: Sequence[bool],
 ) -> list[Tensor]:
-    problem = _unpack(tensors, kind, numbers)[0]
-    return [factor.new_empty(()), torch.empty_like(factor), *_fake_gradients(problem, wanted)]
+    problem = unpack(tensors, kind, numbers)[0]
+    return [factor.new_empty(()), torch.empty_like(factor), *fake_gradients(problem, wanted)]
 
 
 class _TwoPasses(torch.autograd.Function):
@@ -197,13 +220,13 @@ class _TwoPasses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        tensors, found = list(ctx.saved_tensors[:9]), ctx.saved_tensors[9:]
+        tensors, found = list(ctx.saved_tensors[:INPUTS]), ctx.saved_tensors[INPUTS:]
         statistics = [x for i in range(0, len(found), 5) for x in found[i + 1 : i + 5]]
         wanted = [bool(need) for need in ctx.needs_input_grad[2:5]]
         gradients = iter(
             _differentiate(tensors, ctx.kind, ctx.numbers, statistics, list(upstream[::2]), wanted)
         )
-        return None, None, *(next(gradients) if want else None for want in wanted), *([None] * 6)
+        return None, None, *(next(gradients) if want else None for want in wanted), *([None] * (INPUTS - 3))
 
 
 class _OnePass(torch.autograd.Function):
@@ -224,4 +247,4 @@ class _OnePass(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         gradients = iter(ctx.saved_tensors)
         scaled = (next(gradients) * upstream if want else None for want in ctx.wanted)
-        return None, None, None, *scaled, *([None] * 6)
+        return None, None, None, *scaled, *([None] * (INPUTS - 3))

@@ -48,7 +48,8 @@ class Tile:
         row, column: first and one-past-last index.
         logits: base-2 logits, `LEFT_OUT` (or below) where the column may not be seen.
         weights: raw positive weights; None where an index names the positives, and in the queue.
-        at, here: for positives named by an index: where in this block the positive of each row is, and whether.
+        at, here: for positives named by an index: where in this block the positive of each row is, and
+            whether.
         pulled: for positives named by an index: their logits, (rows,), 0 where they are in another block.
     """
 
@@ -69,6 +70,8 @@ class Tile:
 class Tiles:
     """Walks over a problem in blocks of `height` x `width` and computes each block in preallocated memory.
 
+    Logits are multiplied by `unit`: in base 2 where nothing else is said.
+
     >>> from core.objectives.targets import Targets
     >>> x = torch.eye(3)
     >>> tiles = Tiles(Problem(x, x, Targets("index", torch.arange(3)), own=3), height=2, width=2)
@@ -76,29 +79,25 @@ class Tiles:
     [((0, 2), (0, 2)), ((0, 2), (2, 3))]
     """
 
-    def __init__(self, problem: Problem, height: int, width: int) -> None:
-        rows, columns, targets, own = problem.rows, problem.columns, problem.targets, problem.own
-        count, total = len(rows), len(columns)
-        self.height, self.width = min(height, count), min(width, total)
+    def __init__(self, problem: Problem, height: int, width: int, unit: float = LOG2E) -> None:
+        self.unit = unit
+        rows, columns = problem.rows, problem.columns
+        self.height, self.width = min(height, len(rows)), min(width, len(columns))
+        targets = problem.targets
         if targets.kind == "index":
-            index = targets.rows
-            if problem.exclude_self:
-                index = torch.where(index == torch.arange(count, device=index.device), -1, index)
-            if problem.bias is not None:
-                chosen = problem.bias.expand(count, own).gather(1, index.clamp_min(0)[:, None])[:, 0]
-                index = torch.where(chosen > LEFT_OUT, index, -1)
-            targets = replace(targets, rows=index)
-        elif targets.kind == "classes":
-            assert targets.columns is not None
-            targets = replace(
-                targets, **dict(zip(("rows", "columns"), compact(targets.rows, targets.columns, rows)))
-            )
+            targets = replace(targets, rows=_usable(targets.rows, problem))
+        elif targets.kind == "classes" and targets.columns is not None:
+            numbers = compact(targets.rows, targets.columns, rows)
+            targets = replace(targets, rows=numbers[0], columns=numbers[1])
         if problem.row_groups is not None and problem.column_groups is not None:
             groups = compact(problem.row_groups, problem.column_groups, rows)
             problem = replace(problem, row_groups=groups[0], column_groups=groups[1])
         gram = problem.gram and targets.kind != "weights" and _mutual(targets)
         self.problem = replace(problem, targets=targets, gram=gram)
-        self.penalty = None if problem.valid is None else (~problem.valid).to(rows.dtype) * LEFT_OUT
+        self.row_penalty, self.column_penalty = (
+            None if valid is None else (~valid).to(rows.dtype) * LEFT_OUT
+            for valid in (problem.row_valid, problem.column_valid)
+        )
         self.bounded = _bounded(problem)
         self.blocks = self._blocks_of_positives(targets)
         self.scratch = [rows.new_empty(self.height * self.width) for _ in range(2)]
@@ -116,7 +115,8 @@ class Tiles:
     def of_rows(self, row: Span, out: Tensor | None = None) -> Iterator[Tile]:
         """The blocks of one span of rows, left to right; own columns and queue columns never share a block.
 
-        A block's memory is reused by the next one, unless `out` (height * all columns) holds them side by side.
+        A block's memory is reused by the next one, unless `out` (height * all columns) holds them side by
+        side.
         """
         problem = self.problem
         first = row[0] if problem.gram else 0
@@ -144,31 +144,28 @@ class Tiles:
 
     def _fill(self, row: Span, column: Span, logits: Tensor) -> Tile:
         problem, (top, bottom), (left, right) = self.problem, row, column
-        logits.addmm_(problem.rows[top:bottom], problem.columns[left:right].T, beta=0, alpha=LOG2E)
+        logits.addmm_(problem.rows[top:bottom], problem.columns[left:right].T, beta=0, alpha=self.unit)
         tile = Tile(row, column, logits)
-        is_own = left < problem.own
-        if is_own and problem.bias is not None:
-            bias = problem.bias[top:bottom] if len(problem.bias) > 1 else problem.bias
-            bias = bias[:, left:right] if bias.shape[1] > 1 else bias
-            logits.add_(bias.clamp_min(LEFT_OUT), alpha=LOG2E)
-        if is_own:
+        own = left < problem.own
+        if own:
+            if problem.bias is not None:
+                logits.add_(cut(problem.bias, row, column).clamp_min(LEFT_OUT), alpha=self.unit)
             self._read_positives(tile)
-        hidden = None
         if problem.row_groups is not None and problem.column_groups is not None:
-            hidden = torch.eq(
+            same = torch.eq(
                 problem.row_groups[top:bottom, None],
                 problem.column_groups[None, left:right],
                 out=self.spare(logits),
             )
-            if tile.weights is not None:
-                hidden.mul_(tile.weights == 0)
-            elif tile.at is not None and tile.here is not None:
-                hidden.scatter_(1, tile.at, torch.where(tile.here[:, None], 0.0, hidden.gather(1, tile.at)))
-            logits.add_(hidden, alpha=LEFT_OUT)
-        if is_own and problem.exclude_self and -len(logits) < top - left < logits.shape[1]:
-            logits.diagonal(top - left).add_(LEFT_OUT)
-        if not is_own and self.penalty is not None:
-            logits.add_(self.penalty[left - problem.own : right - problem.own])
+            logits.add_(self._but_positives(same, tile), alpha=LEFT_OUT)
+        if own and problem.only_queue:
+            logits.add_(self._but_positives(self.spare(logits).fill_(1), tile), alpha=LEFT_OUT)
+        if own and problem.exclude_self:
+            _diagonal(tile, logits).add_(LEFT_OUT)
+        if self.row_penalty is not None:
+            logits.add_(self.row_penalty[top:bottom, None])
+        if self.column_penalty is not None:
+            logits.add_(self.column_penalty[left:right])
         return tile
 
     def _read_positives(self, tile: Tile) -> None:
@@ -182,12 +179,50 @@ class Tiles:
             tile.pulled = torch.where(tile.here, tile.logits.gather(1, tile.at)[:, 0], 0.0)
             return
         weights = problem.targets.tile(top, bottom, left, right, tile.logits)
-        if problem.exclude_self and -len(weights) < top - left < weights.shape[1]:
-            weights.diagonal(top - left).zero_()
+        if problem.exclude_self:
+            _diagonal(tile, weights).zero_()
         if problem.bias is not None:
-            bias = problem.bias[top:bottom] if len(problem.bias) > 1 else problem.bias
-            weights.mul_((bias[:, left:right] if bias.shape[1] > 1 else bias) > LEFT_OUT)
+            weights.mul_(cut(problem.bias, tile.row, tile.column) > LEFT_OUT)
+        if problem.row_valid is not None:
+            weights.mul_(problem.row_valid[top:bottom, None])
+        if problem.column_valid is not None:
+            weights.mul_(problem.column_valid[left:right])
         tile.weights = weights
+
+    def _but_positives(self, marks: Tensor, tile: Tile) -> Tensor:
+        """Clears the marks (1 or 0) of a block where its positives are."""
+        if tile.weights is not None:
+            return marks.mul_(tile.weights == 0)
+        if tile.at is not None and tile.here is not None:
+            marks.scatter_(1, tile.at, torch.where(tile.here[:, None], 0.0, marks.gather(1, tile.at)))
+        return marks
+
+
+def cut(bias: Tensor, row: Span, column: Span) -> Tensor:
+    """The part of a (N or 1, M or 1) tensor that belongs to a block."""
+    bias = bias[slice(*row)] if len(bias) > 1 else bias
+    return bias[:, slice(*column)] if bias.shape[1] > 1 else bias
+
+
+def _diagonal(tile: Tile, x: Tensor) -> Tensor:
+    """The entries of a block `x` where row and column have the same number; may be empty."""
+    offset = tile.row[0] - tile.column[0]
+    return x.diagonal(offset) if -len(x) < offset < x.shape[1] else x[:0, 0]
+
+
+def _usable(index: Tensor, problem: Problem) -> Tensor:
+    """The column that each row is pulled to, -1 where there is none or where it may not be seen."""
+    count = len(index)
+    usable, at = index >= 0, index.clamp_min(0)
+    if problem.exclude_self:
+        usable = usable & (index != torch.arange(count, device=index.device))
+    if problem.bias is not None:
+        usable = usable & (problem.bias.expand(count, problem.own).gather(1, at[:, None])[:, 0] > LEFT_OUT)
+    if problem.row_valid is not None:
+        usable = usable & problem.row_valid
+    if problem.column_valid is not None:
+        usable = usable & problem.column_valid[at]
+    return torch.where(usable, index, -1)
 
 
 def _bounded(problem: Problem) -> bool:

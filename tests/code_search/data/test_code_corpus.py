@@ -15,6 +15,7 @@ from code_search.data.corpus import EXACT, IN_TEST, NEAR, SAME_WORDS, Corpus, as
 from code_search.data.duplicates import SHINGLE, exact_key, near_duplicates
 from code_search.data.functions import Function
 from code_search.data.installed import STDLIB, distributions, installed_corpus, standard_library
+from code_search.data.manifest import manifest_corpus
 from code_search.data.reading import FileGroup, Pairs, read_pairs
 from code_search.data.sample import evaluation_sample
 from core.errors import DataError
@@ -278,3 +279,63 @@ def test_standard_library_of_this_python():
     assert len(unique) >= 6000
     assert sum(file.status == "skipped" for file in found.files) == 0
     assert all(f.end - f.start >= 2 for f in found.functions)
+
+
+def repositories(root, count=4):
+    rows = ["id,path,group,split"]
+    for number in range(count):
+        path = root / f"repo{number}" / "src" / "a.py"
+        path.parent.mkdir(parents=True)
+        path.write_text("\n\n".join(documented(number * 10 + part) for part in range(3)))
+        (path.parent / "b.js").write_text(
+            f"/** Writes row {number} out again. */\nfunction put{number}(x) {{\n  g{number}(x);\n}}\n"
+        )
+        (path.parent / "data.csv").write_text("a,b\n")
+        (path.parent / "note.md").write_text("# Note\n")
+        rows.append(f"r{number},repo{number},g{number // 2 if number < 2 else number},")
+    return rows
+
+
+def test_manifest_of_own_repositories(tmp_path):
+    rows = repositories(tmp_path)
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("\n".join(rows))
+    corpus = manifest_corpus(manifest, root=tmp_path, workers=1)
+    assert len(corpus.train + corpus.valid + corpus.test) == 4 * 4
+    assert {f.path.split("/")[0] for f in corpus.train if f.group == "g0"} in (set(), {"repo0", "repo1"})
+    assert {f.language for f in corpus.train} == {"python", "javascript"}
+    assert {(f.path, f.reason) for f in corpus.files if f.status == "skipped"} == {
+        (f"repo{number}/src/data.csv", "data, not code") for number in range(4)
+    }
+    only = manifest_corpus(manifest, root=tmp_path, languages=["javascript"], workers=1)
+    assert {f.language for f in only.train + only.valid + only.test} == {"javascript"}
+
+
+def test_manifest_with_given_splits_a_file_and_a_missing_repository(tmp_path):
+    rows = repositories(tmp_path, 2)
+    (tmp_path / "one.py").write_text(documented(77))
+    given = ["id,path,split", "a,repo0,train", "b,one.py,valid", "c,repo1,test", "d,nowhere,train"]
+    (tmp_path / "m.csv").write_text("\n".join(given))
+    corpus = manifest_corpus(tmp_path / "m.csv", root=tmp_path, workers=1)
+    assert [f.id for f in corpus.valid] == ["one.py:1-9"]
+    assert {f.path.split("/")[0] for f in corpus.test} == {"repo1"}
+    assert ("nowhere", "missing") in {(f.path, f.reason) for f in corpus.files}
+    (tmp_path / "m.csv").write_text("id,path\na,../elsewhere\n")
+    with pytest.raises(DataError, match="leaves the data root"):
+        manifest_corpus(tmp_path / "m.csv", root=tmp_path)
+    with pytest.raises(DataError, match="unknown language"):
+        manifest_corpus(tmp_path / "m.csv", root=tmp_path, languages=["cobol"])
+    assert rows
+
+
+def test_processes_read_the_same(tmp_path, monkeypatch):
+    repositories(tmp_path, 3)
+    groups = [FileGroup(f"g{n}", str(tmp_path), [f"repo{n}/src/a.py", f"repo{n}/src/b.js"]) for n in range(3)]
+    monkeypatch.setattr("code_search.data.reading._CHUNK_FILES", 2)
+    one, two = read_pairs(groups, workers=1), read_pairs(groups, workers=2)
+    assert one == two
+    assert len(one.functions) == 12
+    monkeypatch.setattr("code_search.data.reading._FIRST_WAVE", 1)
+    capped = read_pairs(groups, workers=1, max_functions=5)
+    assert capped.functions == one.functions[:5]
+    assert len(capped.files) == 4

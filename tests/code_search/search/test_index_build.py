@@ -253,6 +253,15 @@ def test_unusable_vectors_are_refused_and_the_words_stay(repository, make_encode
     assert open_index(repository).search("comma separated")[0].name == "read_csv_file"
 
 
+def test_a_new_model_that_fails_leaves_the_vectors_of_the_old_one(repository, encoder, make_encoder):
+    build_index(repository, encoder=encoder)
+    broken = make_encoder("broken")
+    broken.encode_functions = lambda texts: np.zeros((1, 3))
+    with pytest.raises(DataError, match="vectors of the encoder"):
+        build_index(repository, encoder=broken)
+    assert open_index(repository, encoder=encoder).search("comma separated").mode == "hybrid"
+
+
 def test_an_interrupted_embedding_goes_on_where_it_was(repository, encoder, monkeypatch):
     from code_search.index import embed
 

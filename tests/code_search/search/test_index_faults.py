@@ -86,7 +86,7 @@ def test_damage_to_any_file_is_found_and_mended(repository, encoder, tmp_path, d
 )
 def test_a_damaged_pointer_is_found_and_mended(repository, encoder, content):
     folder = build_index(repository, encoder=encoder).folder
-    (folder / "current.json").write_text(content)
+    (folder / "kindred-index.json").write_text(content)
     with pytest.raises(DataError, match="damaged"):
         open_index(repository)
     build_index(repository, encoder=encoder)
@@ -110,12 +110,12 @@ def test_a_pickle_in_an_array_is_not_loaded(repository, encoder, tmp_path):
     folder = Store(build_index(repository, encoder=encoder).folder).read().folder
     with open(folder / "rows.npy", "wb") as stream:
         np.save(stream, np.array([Bomb()], dtype=object), allow_pickle=True)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads((folder / "kindred-snapshot.json").read_text())
     manifest["files"]["rows.npy"] = {
         "bytes": (folder / "rows.npy").stat().st_size,
         "sha256": sha256_file(folder / "rows.npy"),
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "kindred-snapshot.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="damaged"):
         open_index(folder)
     assert not (tmp_path / "exploded").exists()
@@ -135,11 +135,29 @@ def test_a_killed_indexer_leaves_a_whole_index_and_the_next_one_ends_the_work(re
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=20)
-    if (folder / "current.json").exists():
+    if (folder / "kindred-index.json").exists():
         open_index(index_dir=folder).search("read", mode="lexical")
     build_index(repository, index_dir=folder, model="none")
     assert_whole(repository, folder, tmp_path)
     assert len(list(folder.glob("*snapshot-*"))) <= 2  # nothing half written stays
+
+
+def test_a_full_disk_leaves_the_index_as_it_was(repository, encoder, monkeypatch):
+    from code_search.index import snapshot
+
+    folder = build_index(repository, encoder=encoder).folder
+    before = {path.name for path in folder.iterdir()}
+    (repository / "more.py").write_text("def more():\n    return 1\n")
+
+    def full(stream):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(snapshot, "_flush", full)
+    with pytest.raises(OSError, match="No space left"):
+        build_index(repository, encoder=encoder)
+    monkeypatch.undo()
+    assert {path.name for path in folder.iterdir()} == before
+    assert open_index(index_dir=folder, encoder=encoder).search("comma separated")[0].name == "read_csv_file"
 
 
 def test_two_writers_at_once_take_turns(repository, tmp_path):

@@ -67,6 +67,7 @@ def test_equal_scores_are_ordered_by_path_and_line(tmp_path, encoder, add_files)
     [
         ({"lang": "go"}, {"cmd/main.go"}),
         ({"lang": ["go", "ruby"]}, {"cmd/main.go", "lib/sorter.rb"}),
+        ({"lang": "rb"}, {"lib/sorter.rb"}),
         ({"path": "lib"}, {"lib/mail.php", "lib/sorter.rb"}),
         ({"path": "lib/"}, {"lib/mail.php", "lib/sorter.rb"}),
         ({"path": "src/**/*.py"}, {"src/io/files.py"}),
@@ -169,13 +170,21 @@ def test_an_exported_index_answers_without_the_repository(index, repository, enc
     found = travelled.search("reverse runes of a string")
     assert [(r.place, r.score, r.snippet) for r in found] == [(r.place, r.score, r.snippet) for r in expected]
     assert {result.state for result in found} == {"unchecked"}
-    assert str(tmp_path) not in (folder / "manifest.json").read_text()
+    assert str(tmp_path) not in (folder / "kindred-snapshot.json").read_text()
     with pytest.raises(DataError, match="encoder"):
         open_index(folder).search("reverse")
 
 
 def test_the_index_is_found_from_a_folder_below(index, repository, encoder):
     assert len(open_index(repository / "src" / "io", encoder=encoder)) == len(index)
+
+
+def test_a_repository_with_files_named_like_ours_is_no_index(tmp_path, encoder, add_files):
+    root = add_files(
+        tmp_path / "web", {"manifest.json": "{}", "current.json": "{}", "a.py": "def a():\n    pass\n"}
+    )
+    build_index(root, encoder=encoder)
+    assert {result.path for result in open_index(root, encoder=encoder).search("a")} >= {"a.py"}
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical"])

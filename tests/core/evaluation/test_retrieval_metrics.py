@@ -81,7 +81,7 @@ def test_the_chunk_keeps_similarities_within_the_budget(monkeypatch):
 
 
 def test_reference_reciprocal_ranks():
-    """The published ranking loop; a query whose url is not among the candidates counts 0 and stays in the mean."""
+    """The published ranking loop; a query whose url is not among the candidates counts 0."""
     v = reference("cocosoda_eval")
     place = {url: index for index, url in enumerate(v["code_urls"].tolist())}
     target = [place.get(url, -1) for url in v["query_urls"].tolist()]

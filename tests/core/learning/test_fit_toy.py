@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -77,6 +78,20 @@ def test_the_history_averages_windows_and_carries_diagnostics():
     assert "uniformity" not in train(diagnostics=False)[1].history[0]
 
 
+def test_terms_that_come_on_some_steps_are_averaged_over_those():
+    class Sometimes(Steady):
+        def terms(self, batch):
+            found = super().terms(batch)
+            if int(batch[0, 0]) % 2:
+                found["odd"] = batch[0, 0]
+            return found
+
+    result = fit(
+        Sometimes(), lambda step: torch.full((2, 2), float(step)), steps=4, log_every=4, progress=False
+    )
+    assert result.history[0]["odd"] == 2.0
+
+
 @pytest.mark.parametrize("stop", [4, 12, 20])
 def test_a_stopped_run_resumes_and_ends_bit_equal_with_the_whole_history(tmp_path, stop):
     whole, expected = train()
@@ -99,6 +114,17 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert calls == []
     assert digest(again) == digest(module)
     assert result.history == first.history
+
+
+def test_ctrl_c_stays_a_keyboard_interrupt_and_works_the_next_time(tmp_path):
+    def logger(record):
+        if record["step"] == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, logger=logger)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert train(tmp_path)[1].resumed_from_step == 5
 
 
 def test_a_torn_newest_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
@@ -230,7 +256,14 @@ def test_bf16_autocast_trains_float32_weights():
             return super().terms(batch)
 
     module = Half()
-    result = fit(module, lambda step: torch.ones(4, 2), steps=30, precision="bf16-mixed", progress=False)
+    result = fit(
+        module,
+        lambda step: torch.ones(4, 2),
+        steps=30,
+        precision="bf16-mixed",
+        gradient_clip=1.0,
+        progress=False,
+    )
     assert set(seen) == {torch.bfloat16}
     assert module.layer.weight.dtype == torch.float32
     assert result.history[-1]["loss"] < result.history[0]["loss"]

@@ -51,27 +51,6 @@ def test_half_precision_scores_do_not_overflow(dtype: torch.dtype, size: float) 
     assert_finite(swav(scores, temperature=0.01, epsilon=0.01), *scores)
 
 
-def test_ranks_together_equal_one_process() -> None:
-    """`gather` hands each rank the log sums of both; here they come from the half computed beside it."""
-    scores = torch.randn(7, 4, dtype=torch.float64)
-    halves, sums = [scores[:3], scores[3:]], [[], []]
-
-    def collect(rank: int):
-        def gather(row: torch.Tensor) -> torch.Tensor:
-            sums[rank].append(row)
-            at = len(sums[rank]) - 1
-            return torch.cat([row, sums[1 - rank][at]]) if len(sums[1 - rank]) > at else row
-
-        return gather
-
-    for _ in range(5):
-        found = []
-        for rank in (0, 1):
-            sums[rank] = []
-            found.append(sinkhorn(halves[rank], gather=collect(rank)))
-    torch.testing.assert_close(found[1], sinkhorn(scores)[3:], rtol=1e-10, atol=1e-12)
-
-
 def test_mistakes_are_named() -> None:
     with pytest.raises(KindredError, match="second crop"):
         swav([torch.ones(2, 3)])

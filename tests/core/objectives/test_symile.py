@@ -86,12 +86,12 @@ def test_all_combinations_against_loops_with_missing_modalities_and_groups(count
     filler = torch.nn.functional.normalize(torch.randn(count, 5, dtype=torch.float64), dim=-1)
     filled = torch.where(torch.from_numpy(present)[..., None], parts, filler[:, None])
     found = symile(
-        parts, scale=7.0, negatives="n_squared", present=torch.from_numpy(present), missing=filler,
+        parts, scale=7.0, negatives="n_squared", present=torch.from_numpy(present).T, missing=filler,
         groups=torch.tensor(groups),
     )  # fmt: skip
     assert float(found) == pytest.approx(_slow(filled, 7.0, present, groups), rel=1e-9)
     neutral = torch.where(torch.from_numpy(present)[..., None], parts, torch.ones(5, dtype=torch.float64))
-    found = symile(parts, scale=7.0, negatives="n_squared", present=torch.from_numpy(present))
+    found = symile(parts, scale=7.0, negatives="n_squared", present=torch.from_numpy(present).T)
     assert float(found) == pytest.approx(_slow(neutral, 7.0, present, list(range(4))), rel=1e-9)
 
 
@@ -111,8 +111,8 @@ def test_shuffled_negatives_leave_out_candidates_of_the_anchors_group() -> None:
 
 def test_an_absent_modality_changes_nothing_through_its_own_values() -> None:
     parts = torch.randn(3, 4, 5)
-    present = torch.ones(3, 4, dtype=torch.bool)
-    present[2, 1] = False
+    present = torch.ones(4, 3, dtype=torch.bool)
+    present[1, 2] = False
     generator = torch.Generator()
     first = symile(parts, present=present, generator=generator.manual_seed(3))
     parts[2, 1] = torch.nan
@@ -123,8 +123,8 @@ def test_an_absent_modality_changes_nothing_through_its_own_values() -> None:
 
 def test_module_learns_scale_and_absence() -> None:
     loss = Symile(3, width=5)
-    present = torch.ones(3, 6, dtype=torch.bool)
-    present[1, 2] = False
+    present = torch.ones(6, 3, dtype=torch.bool)
+    present[2, 1] = False
     value = loss(torch.randn(3, 6, 5), present=present, generator=torch.Generator().manual_seed(0))
     value.backward()
     assert loss.log_scale.grad is not None
