@@ -26,7 +26,7 @@ def read_corpus(
     max_test: int | None = None,
     valid_fraction: float = 0.1,
     seed: int = 0,
-    workers: int | None = None,
+    scheduler: str = "processes",
 ) -> Corpus:
     """Read every file of the source once and take duplicates out.
 
@@ -36,7 +36,7 @@ def read_corpus(
         languages: only these; all where empty.
         max_train, max_valid, max_test: caps on the pairs; None for all.
         valid_fraction, seed: of the split of installed distributions.
-        workers: processes that read.
+        scheduler: where the files are read, as in `core.data.parallel.parallel_map`.
 
     Raises:
         DataError: a file or folder is missing, or a split would be empty.
@@ -50,13 +50,20 @@ def read_corpus(
             max_train=max_train,
             max_valid=max_valid,
             max_test=max_test,
-            workers=workers,
+            scheduler=scheduler,
         )
     if source == "manifest":
         from code_search.data.manifest import manifest_corpus
 
         return manifest_corpus(
-            manifest or "", root=root or ".", languages=languages, seed=seed, workers=workers
+            manifest or "",
+            root=root or ".",
+            languages=languages,
+            max_train=max_train,
+            max_valid=max_valid,
+            max_test=max_test,
+            seed=seed,
+            scheduler=scheduler,
         )
     if source == "codesearchnet":
         return codesearchnet_corpus(

@@ -15,11 +15,12 @@ from code_search.scores import (
     BASELINE,
     NOTES,
     PRIMARY,
-    evaluation_digest,
+    PRIMARY_TASK,
     metrics,
     ranks_frame,
     recall_table,
     robustness_table,
+    task_digest,
 )
 
 
@@ -53,6 +54,7 @@ def evaluate(
         The part of `core.tracking.Result` that evaluation decides.
     """
     weight = DENSE_WEIGHT if weight is None else weight
+    primary = next(task for task in tasks if task.name == PRIMARY_TASK)
     ranks = [rank_task(task, vectors, weight) for task in tasks]
     found = metrics(tasks, ranks, bootstrap)
     points = [
@@ -78,7 +80,7 @@ def evaluate(
         ),
     }
     return {
-        "evaluation_digest": evaluation_digest(tasks),
+        "evaluation_digest": task_digest(primary),
         "primary": {"name": PRIMARY, "higher_is_better": True, "baseline": BASELINE},
         "metrics": found,
         "figures": [

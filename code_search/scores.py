@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from code_search.evaluate import RANKINGS, Task
 from code_search.robustness import Point
+from core.data.digest import evaluation_digest
 from core.evaluation.bootstrap import bootstrap_difference, bootstrap_interval
 from core.evaluation.retrieval import reciprocal, retrieval_metrics
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TITLES = {"bm25": "BM25", "dense": "dense", "hybrid": "hybrid"}
-PRIMARY, BASELINE = "mrr_hybrid_full", "mrr_bm25_full"
+PRIMARY_TASK = "full"
+PRIMARY, BASELINE = f"mrr_hybrid_{PRIMARY_TASK}", f"mrr_bm25_{PRIMARY_TASK}"
 Ranks = Mapping[str, np.ndarray]
 
 NOTES = [
@@ -127,13 +128,9 @@ def ranks_frame(tasks: Sequence[Task], ranks: Sequence[Ranks]) -> pd.DataFrame:
     )
 
 
-def evaluation_digest(tasks: Sequence[Task]) -> str:
-    """SHA-256 over the queries and candidates of every task: equal for results that may be compared."""
-    total = hashlib.sha256()
-    for task in tasks:
-        total.update(f"{task.name}\0{task.cutoff}\1".encode())
-        for query, row in zip(task.queries, task.relevant):
-            total.update(f"{query}\0{row}\1".encode())
-        for function in task.candidates:
-            total.update(f"{function.id}\0{function.code}\1".encode())
-    return total.hexdigest()
+def task_digest(task: Task) -> str:
+    """SHA-256 over queries, answers, candidates and cutoff: results are comparable where it is equal."""
+    candidates = [[function.id, function.code] for function in task.candidates]
+    return evaluation_digest(
+        [task.queries, candidates], task.relevant, protocol={"mrr_cutoff": task.cutoff, "ties": "average"}
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ class Data(Settings):
     ``installed``: train and valid from the distributions that pip installed, test from the standard library.
     ``codesearchnet``: ``root`` holds one folder a language with train, valid, test and codebase ``.jsonl``.
     ``manifest``: ``manifest`` lists own repositories below ``root``.
+    ``scheduler``: ``processes``, ``local`` (Dask on this machine) or the address of a Dask scheduler.
     """
 
     source: Literal["installed", "codesearchnet", "manifest"] = "installed"
@@ -29,6 +30,7 @@ class Data(Settings):
     max_test: int | None = Field(default=None, ge=100)
     valid_fraction: float = Field(default=0.1, gt=0, lt=0.9)
     on_problem: Literal["quarantine", "stop"] = "quarantine"
+    scheduler: str = "processes"
 
     @model_validator(mode="after")
     def _complete(self) -> Data:
@@ -47,7 +49,7 @@ class Model(Settings):
     """
 
     encoder: str = "static"
-    dim: int = Count
+    dim: int = Field(default=256, ge=1)
     layers: int = Field(default=3, ge=1)
     heads: int = Field(default=4, ge=1)
     vectors: str = "minilm"
@@ -56,6 +58,18 @@ class Model(Settings):
     min_frequency: int = Field(default=3, ge=1)
     code_length: int = Field(default=256, ge=8)
     text_length: int = Field(default=48, ge=8)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What `code_search.prepared.prepare` takes."""
+        return self.model_dump(
+            include={"encoder", "vocabulary", "min_frequency", "code_length", "text_length"}
+        )
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What `code_search.prepared.starting_encoder` takes."""
+        return self.model_dump(include={"encoder", "dim", "layers", "heads", "vectors", "dropout"})
 
 
 class Pretrain(Settings):
@@ -143,6 +157,15 @@ class Registry(Settings):
     index_exclude: list[str] = Field(default_factory=list)
 
 
+class Evidence(Settings):
+    """The comparison over seeds: on how many pairs, how long each arm trains, what it is tested on."""
+
+    seeds: list[int] = Field(default_factory=lambda: [0, 1, 2, 3, 4])
+    steps: int = Field(default=300, ge=1)
+    max_train: int | None = Field(default=20_000, ge=100)
+    queries: int = Field(default=1000, ge=10)
+
+
 class Params(Settings):
     """A params file. ``threads``: of torch; equal results need the same number."""
 
@@ -155,3 +178,4 @@ class Params(Settings):
     trainer: Trainer = Trainer()
     evaluate: Evaluate = Evaluate()
     registry: Registry = Registry()
+    evidence: Evidence = Evidence()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.distributed import gather
 from core.errors import ConfigError
 from core.learning.module import ContrastiveModule
 from core.momentum import EmbeddingQueue, MomentumEncoder
@@ -32,13 +33,12 @@ class CoCoSoDa(ContrastiveModule):
     With unit vectors c, n of code and text from the online encoder, and c', n' of their augmented keys from
     the momentum encoders, each term is an InfoNCE over the batch and one queue:
 
-        inter: (c, n | Q_n)  (c, n' | Q_n')  (n, c | Q_c)  (n, c' | Q_c')      intra: (c, c' | Q_c')  (n, n'
-            | Q_n')
+        inter: (c, n | Q_n)  (c, n' | Q_n')  (n, c | Q_c)  (n, c' | Q_c')
+        intra: (c, c' | Q_c')  (n, n' | Q_n')
 
-    and the loss is their mean. Order of a step: online forward, momentum update, keys, loss, enqueue (c and
-        n from the
-    online encoder, c' and n' from the momentum ones). Queues start empty and masked. Pairs of one group
-    (equal code or equal query) are no negatives of each other.
+    and the loss is their mean. Order of a step: online forward, momentum update, keys, loss, enqueue (c and n
+    from the online encoder, c' and n' from the momentum ones). Queues start empty and masked. Pairs of one
+    group (equal code or equal query) are no negatives of each other. All processes see the gathered batch.
 
     Args:
         encoder: (ids, mask) -> (B, d), not normalised.
@@ -109,7 +109,8 @@ class CoCoSoDa(ContrastiveModule):
                 z["text_key"] = encode(
                     self.text_momentum, batch["text_key"], batch["text_key_mask"], self.chunks
                 )
-        groups = batch.get("groups")
+        z = {name: gather(rows) for name, rows in z.items()}
+        groups = gather(batch["groups"]) if "groups" in batch else None
         pairs = [("code", "text"), ("code", "text_key"), ("text", "code"), ("text", "code_key")]
         pairs += [("code", "code_key"), ("text", "text_key")]
         used = [
@@ -161,10 +162,10 @@ class FineTune(ContrastiveModule):
         """The loss of one step."""
         code = encode(self.encoder, batch["code"], batch["code_mask"], self.chunks)
         text = encode(self.encoder, batch["text"], batch["text_mask"], self.chunks)
+        code, text = gather(code), gather(text)
+        groups = gather(batch["groups"]) if "groups" in batch else None
         self.watch(code, text)
-        return {
-            "loss": contrast(text, code, scale=self.scale, row_groups=batch.get("groups"), normalize=False)
-        }
+        return {"loss": contrast(text, code, scale=self.scale, row_groups=groups, normalize=False)}
 
 
 def encode(encoder: nn.Module, ids: Tensor, mask: Tensor, chunks: int = 1) -> Tensor:

@@ -26,8 +26,7 @@ def distilled_vectors(
         dim: at most the teacher's width; fewer are the leading principal components.
         precision: ``bf16`` or ``32``.
 
-    Source: the distillation of Model2Vec (Tulkens & van Dongen, 2024), with the weights learned later on
-        instead
+    Source: the distillation of Model2Vec (Tulkens & van Dongen, 2024), with weights learned later on instead
     of Zipf's law.
     """
     from core.encoders.text import PretrainedText, model_home

@@ -14,14 +14,9 @@ def main(params: Params, stage: Stage) -> None:
     from code_search.tables import load_split
     from core.files import atomic_directory
 
-    model = params.model
     prepared = prepare(
         load_split(stage.outputs / "corpus", "train"),
-        encoder=model.encoder,
-        vocabulary=model.vocabulary,
-        min_frequency=model.min_frequency,
-        code_length=model.code_length,
-        text_length=model.text_length,
+        **params.model.reading,
         workers=len(os.sched_getaffinity(0)),
     )
     with atomic_directory(stage.outputs / "prepared") as folder:

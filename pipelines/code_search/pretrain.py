@@ -15,17 +15,8 @@ def main(params: Params, stage: Stage) -> None:
     from core.files import read_json, write_json
 
     prepared = load_prepared(stage.outputs / "prepared")
-    model = params.model
     encoder = starting_encoder(
-        prepared,
-        encoder=model.encoder,
-        seed=params.seed,
-        precision=params.trainer.encoding,
-        dim=model.dim,
-        layers=model.layers,
-        heads=model.heads,
-        vectors=model.vectors,
-        dropout=model.dropout,
+        prepared, seed=params.seed, precision=params.trainer.encoding, **params.model.architecture
     )
     facts = read_json(stage.outputs / "prepared" / "prepared.json")
     result = pretrain(

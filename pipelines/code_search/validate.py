@@ -27,6 +27,7 @@ def main(params: Params, stage: Stage) -> None:
         max_test=data.max_test,
         valid_fraction=data.valid_fraction,
         seed=params.seed,
+        scheduler=data.scheduler,
     )
     for file in corpus.files:
         if file.status == "skipped":

@@ -18,7 +18,7 @@ from code_search.evaluate import (
     resampling_groups,
     sample_tasks,
 )
-from code_search.scores import evaluation_digest, metrics, ranks_frame, recall_table
+from code_search.scores import metrics, ranks_frame, recall_table, task_digest
 from core.errors import DataError
 
 
@@ -157,9 +157,9 @@ def test_the_evaluation_digest_changes_with_queries_candidates_and_protocol(libr
         replace(task, candidates=[*task.candidates[:-1], library[0]]),
         replace(task, cutoff=1000),
     ]
-    digests = {evaluation_digest([one]) for one in [task, *changed]}
+    digests = {task_digest(one) for one in [task, *changed]}
     assert len(digests) == 4
-    assert evaluation_digest([task]) == evaluation_digest([replace(task)])
+    assert task_digest(task) == task_digest(replace(task))
 
 
 def test_a_benchmark_folder_becomes_a_task(tmp_path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -39,13 +40,14 @@ def _constant(x: Tensor) -> Tensor:
     return x.double() / 500 - 1
 
 
-class Spec(NamedTuple):
+@dataclass(frozen=True)
+class Spec:
     """How to call one objective: `arrange` makes (positional arguments, arguments by name) of the inputs."""
 
     name: str
     inputs: dict[str, Tensor]
     arrange: Callable[[dict[str, Tensor]], tuple[list[Any], dict[str, Any]]]
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = field(default_factory=dict)
     whole: tuple[str, ...] = ()
     suffix: str = ""
 
@@ -83,7 +85,11 @@ SPECS = [
         "symile",
         {**GROUPED, "z": Z, "there": _whole_numbers(ROWS, 3, below=4)},
         lambda i: ([[i["x"], i["y"], i["z"]]], {"groups": i["groups"], "present": i["there"] > 0}),
-        {"permutations": torch.stack([torch.randperm(ROWS, generator=GENERATOR) for _ in range(6)]).view(3, 2, ROWS)},
+        {
+            "permutations": torch.stack([torch.randperm(ROWS, generator=GENERATOR) for _ in range(6)]).view(
+                3, 2, ROWS
+            )
+        },
     ),
     Spec("gram", {**GROUPED, "z": Z}, lambda i: ([i["x"], [i["y"], i["z"]]], {"groups": i["groups"]})),
     Spec("swav", {**PAIR, "z": Z}, lambda i: ([[i["x"], i["y"]], [i["z"]]], {})),
@@ -96,7 +102,11 @@ SPECS = [
             [i["x"], _constant(i["k"])],
             {
                 "mixing": Mixing(
-                    i["place"], (i["place"] + 1) % 4, (i["place"] + 1) / 6, (i["place"] + 2) % 4, i["place"] / 8
+                    i["place"],
+                    (i["place"] + 1) % 4,
+                    (i["place"] + 1) / 6,
+                    (i["place"] + 2) % 4,
+                    i["place"] / 8,
                 ),
                 "queue": i["queue"],
             },
@@ -108,12 +118,21 @@ SPECS = [
         "feature_transform",
         {"x": X, "k": _whole_numbers(ROWS, WIDTH), "queue": QUEUE},
         lambda i: ([i["x"], _constant(i["k"])], {"queue": i["queue"]}),
-        {"positive_share": torch.tensor(1.3), "negative_share": torch.tensor(0.4), "order": torch.arange(5).roll(1)},
+        {
+            "positive_share": torch.tensor(1.3),
+            "negative_share": torch.tensor(0.4),
+            "order": torch.arange(5).roll(1),
+        },
         whole=("queue",),
     ),
     Spec(
         "conr",
-        {"x": X, "labels": _whole_numbers(ROWS, below=4), "guess": _whole_numbers(ROWS, below=4), "groups": GROUPS},
+        {
+            "x": X,
+            "labels": _whole_numbers(ROWS, below=4),
+            "guess": _whole_numbers(ROWS, below=4),
+            "groups": GROUPS,
+        },
         lambda i: ([i["x"], i["labels"], i["guess"]], {"groups": i["groups"]}),
     ),
     Spec(
@@ -154,12 +173,22 @@ SPECS = [
     ),
     Spec(
         "global_local",
-        {"x": X, "parts": _floats(ROWS, 3, WIDTH), "mask": _whole_numbers(ROWS, 3, below=3), "groups": GROUPS},
+        {
+            "x": X,
+            "parts": _floats(ROWS, 3, WIDTH),
+            "mask": _whole_numbers(ROWS, 3, below=3),
+            "groups": GROUPS,
+        },
         lambda i: ([i["x"], i["parts"]], {"mask": i["mask"] > 0, "groups": i["groups"]}),
     ),
     Spec(
         "tcl",
-        {**GROUPED, "keys": _whole_numbers(ROWS, 6, WIDTH), "mask": _whole_numbers(ROWS, 2, below=3), "queue": QUEUE},
+        {
+            **GROUPED,
+            "keys": _whole_numbers(ROWS, 6, WIDTH),
+            "mask": _whole_numbers(ROWS, 2, below=3),
+            "queue": QUEUE,
+        },
         lambda i: (
             [
                 i["x"],
@@ -258,9 +287,21 @@ def test_two_ranks_equal_one_process() -> None:
 def test_each_is_covered() -> None:
     """Whatever compares rows, and is exported here, stands in the table above."""
     mine = {spec.name for spec in SPECS}
-    elsewhere = {"contrast", "nt_xent", "clip", "siglip", "supcon", "dcl", "cwcl", "soft_contrast", "pairwise"}
+    elsewhere = {
+        "contrast",
+        "nt_xent",
+        "clip",
+        "siglip",
+        "supcon",
+        "dcl",
+        "cwcl",
+        "soft_contrast",
+        "pairwise",
+    }
     no_losses = {"gram_volume", "sinkhorn", "symile_similarity", "PixelPropagation"}
-    exported = {name for name, member in vars(objectives).items() if callable(member) and not name.startswith("_")}
+    exported = {
+        name for name, member in vars(objectives).items() if callable(member) and not name.startswith("_")
+    }
     functions = {name for name in exported if name[0].islower()}
     assert functions - mine - elsewhere - no_losses == set()
 

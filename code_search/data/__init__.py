@@ -1,0 +1,1 @@
+"""Code as data: source files to functions, repositories and corpora to pairs of documentation and code."""
