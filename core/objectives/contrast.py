@@ -152,6 +152,9 @@ def contrast(
             bias if isinstance(bias, Tensor) else None
         )  # cancels in a softmax: keep its (zero) gradient only
         bias = None
+    if n == 0 or m + size == 0:
+        nothing = 0 * (left.sum() + right.sum())
+        return nothing.expand(n) if reduction == "none" else nothing
     problem = Problem(
         left.to(dtype), right, targets, m,
         bias=None if bias is None else _bias(bias, left), row_groups=row_groups, column_groups=column_groups,

@@ -111,6 +111,8 @@ def siglip(
     y = y.to(dtype) if y_valid is None else torch.where(y_valid[:, None], y.to(dtype), 0.0)
     if normalize:
         x, y = unit_rows(x), unit_rows(y)
+    if n == 0 or m == 0:
+        return 0 * (x.sum() + y.sum())
     problem = Problem(
         (x * scale).to(dtype), y, targets, m, bias=torch.as_tensor(bias, dtype=dtype, device=x.device).reshape(1, 1),
         row_groups=groups, column_groups=groups, row_valid=x_valid, column_valid=y_valid,

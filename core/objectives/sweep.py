@@ -25,12 +25,14 @@ class Statistics:
         total: sum of 2^(logit - top).
         pull: sum of weight * base-2 logit over the positives.
         mass: sum of the weights of the positives.
+        live: 1 where the row has a loss, 0 where that is 0 by definition.
     """
 
     top: Tensor
     total: Tensor
     pull: Tensor
     mass: Tensor
+    live: Tensor
 
     @classmethod
     def empty(cls, count: int, tiles: Tiles) -> Statistics:
@@ -38,7 +40,7 @@ class Statistics:
         like = tiles.problem.rows
         return cls(
             like.new_full((count,), 0.0 if tiles.bounded else LEFT_OUT),
-            *(like.new_zeros(count) for _ in range(3)),
+            *(like.new_zeros(count) for _ in range(4)),
         )
 
     def see(self, at: slice, logits: Tensor, scratch: Tensor, dim: int) -> None:
@@ -48,29 +50,34 @@ class Statistics:
         self.total[at] = self.total[at] * torch.exp2(self.top[at] - top) + scratch.exp2_().sum(dim)
         self.top[at] = top
 
-    def close(self) -> None:
-        """Takes the mass from rows that saw no column at all, which makes their loss and gradient 0."""
+    def close(self, problem: Problem) -> None:
+        """Finds the rows that have a loss: they saw a column, have a positive, and saw more than that positive."""
         self.mass *= (self.top > LEFT_OUT / 2) & (self.total > 0)
+        self.live.copy_(self.mass > 0)
+        if not problem.only_negatives and problem.positive_weight is None:  # log(1) is 0 whatever the rounding
+            self.live *= self.total > torch.exp2(self._pull() - self.top)
+
+    def _pull(self) -> Tensor:
+        return self.pull / torch.where(self.mass > 0, self.mass, 1.0)
 
     def loss(self, positive_weight: Tensor | None) -> Tensor:
-        """(N,) log sum exp - weighted mean of the positives' logits, in natural units; 0 without positives."""
-        defined = self.mass > 0
-        pull = self.pull / torch.where(defined, self.mass, 1.0)
+        """(N,) log sum exp - weighted mean of the positives' logits, in natural units; 0 for rows without loss."""
+        dtype, live = self.top.dtype, self.live > 0
+        pull = self._pull().double()  # what follows is a difference of large numbers
         if positive_weight is not None:
             pull = pull * positive_weight
-        return torch.where(
-            defined, LN2 * (self.top - pull) + torch.where(defined, self.total, 1.0).log(), 0.0
-        )
+        total = torch.where(live, self.total, 1.0).double()
+        return torch.where(live, LN2 * (self.top.double() - pull) + total.log(), 0.0).to(dtype)
 
     def factors(self, gradient: Tensor, positive_weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """What to multiply 2^(logit - top) and the weights by, to get the gradient of sum(gradient * loss)."""
-        defined = self.mass > 0
-        push = torch.where(defined, gradient / torch.where(defined, self.total, 1.0), 0.0)
-        pull = torch.where(defined, gradient / torch.where(defined, self.mass, 1.0), 0.0)
+        live = self.live > 0
+        push = torch.where(live, gradient / torch.where(live, self.total, 1.0), 0.0)
+        pull = torch.where(live, gradient / torch.where(live, self.mass, 1.0), 0.0)
         return push, pull if positive_weight is None else pull * positive_weight
 
     def tensors(self) -> list[Tensor]:
-        """top, total, pull, mass."""
+        """top, total, pull, mass, live."""
         return [getattr(self, field.name) for field in fields(self)]
 
 
@@ -106,7 +113,7 @@ def measure(tiles: Tiles) -> tuple[Statistics, Statistics | None]:
         _settle_index(rows, columns, tiles)
     for side in (rows, columns):
         if side is not None:
-            side.close()
+            side.close(problem)
     return rows, columns
 
 
@@ -282,7 +289,7 @@ def solve_in_one_pass(
                 tile.logits.sub_(rows.top[here, None])
             rows.total[here] += tile.logits.exp2_().sum(1)
         part = Statistics(*(x[here] for x in rows.tensors()))
-        part.close()
+        part.close(problem)
         weight = None if problem.positive_weight is None else problem.positive_weight[here]
         push, pull = part.factors(factor[here], weight)
         for tile in blocks:

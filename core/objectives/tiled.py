@@ -124,7 +124,7 @@ def _measure(tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int]
 @_measure.register_fake
 def _(tensors: Sequence[Tensor | None], kind: str, numbers: Sequence[int]) -> list[Tensor]:
     problem, _ = unpack(tensors, kind, numbers)
-    counts = [len(problem.rows)] * 5 + [problem.own] * 5 * problem.symmetric
+    counts = [len(problem.rows)] * 6 + [problem.own] * 6 * problem.symmetric
     return [problem.rows.new_empty(count) for count in counts]
 
 
@@ -143,10 +143,10 @@ def _differentiate(
     wanted: Sequence[bool],
 ) -> list[Tensor]:
     problem, tile = unpack(tensors, kind, numbers)
-    columns = Statistics(*statistics[4:]) if len(statistics) > 4 else None
+    columns = Statistics(*statistics[5:]) if len(statistics) > 5 else None
     with torch.autocast(problem.rows.device.type, enabled=False):
         found = differentiate(
-            _tiles(problem, tile), Statistics(*statistics[:4]), columns,
+            _tiles(problem, tile), Statistics(*statistics[:5]), columns,
             upstream[0], upstream[1] if len(upstream) > 1 else None, (wanted[0], wanted[1], wanted[2]),
         )  # fmt: skip
         return found.tensors(problem)
@@ -213,15 +213,15 @@ class _TwoPasses(torch.autograd.Function):
         found = _measure(list(tensors), kind, numbers)
         ctx.kind, ctx.numbers = kind, numbers
         ctx.save_for_backward(*tensors, *found)
-        sides = [found[i : i + 5] for i in range(0, len(found), 5)]
-        outputs = tuple(x for loss, _, _, _, mass in sides for x in (loss, mass.clone()))
+        sides = [found[i : i + 6] for i in range(0, len(found), 6)]
+        outputs = tuple(x for loss, _, _, _, mass, _ in sides for x in (loss, mass.clone()))
         ctx.mark_non_differentiable(*outputs[1::2])
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         tensors, found = list(ctx.saved_tensors[:INPUTS]), ctx.saved_tensors[INPUTS:]
-        statistics = [x for i in range(0, len(found), 5) for x in found[i + 1 : i + 5]]
+        statistics = [x for i in range(0, len(found), 6) for x in found[i + 1 : i + 6]]
         wanted = [bool(need) for need in ctx.needs_input_grad[2:5]]
         gradients = iter(
             _differentiate(tensors, ctx.kind, ctx.numbers, statistics, list(upstream[::2]), wanted)

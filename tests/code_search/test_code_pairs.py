@@ -8,11 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_pairs import made_up_functions
 
 from code_search.learn.batches import PairBatches
 from code_search.learn.pairs import PairArrays, duplicate_groups, prepare_pairs, query_of
 from code_search.model import build_tokenizer
 from core.errors import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def functions():
+    return made_up_functions(240, "train")
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def three_steps() -> dict[str, Any]:
 
 def test_two_ranks_equal_one_process() -> None:
     alone = three_steps()
-    for found in on_ranks(three_steps):
+    for found in on_ranks(three_steps, timeout=240):
         assert found.keys() == alone.keys()
         for name, value in alone.items():
             torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-8, msg=name)

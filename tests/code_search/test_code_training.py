@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_pairs import made_up_functions
 
 from code_search.learn.batches import PairBatches
 from code_search.learn.cocosoda import TERMS, CoCoSoDa, encode
@@ -22,6 +23,16 @@ SETTINGS: dict[str, Any] = {
     "batch_size": 32, "queue_size": 64, "momentum": 0.9, "learning_rate": 0.01, "validation_queries": 60,
     "progress": False, "threads": 1,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def functions():
+    return made_up_functions(240, "train")
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    return made_up_functions(60, "valid")
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,17 @@ def train(folder: str, steps: int, pause: float) -> None:
     )
 
 
+def wait_for_progress(folder: Path) -> None:
+    """Until a checkpoint is newer than all that are there now."""
+
+    def newest() -> str:
+        return max((path.name for path in folder.glob("*/step-*.ckpt")), default="")
+
+    start, end = newest(), time.monotonic() + 120
+    while newest() <= start and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def main(folder: str, steps: int, pause: float, kills: int) -> None:
     rng = random.Random(0)
     for attempt in range(kills + 1):
@@ -37,7 +48,8 @@ def main(folder: str, steps: int, pause: float, kills: int) -> None:
             train(folder, steps, pause)
             os._exit(0)
         if attempt < kills:
-            time.sleep(rng.uniform(0.3, 0.8))
+            wait_for_progress(Path(folder))
+            time.sleep(rng.uniform(0, 0.3))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         print(f"attempt {attempt} status {status}", flush=True)

@@ -1,4 +1,4 @@
-"""Every objective over two gloo ranks, even and uneven: loss and gradients equal those of one process."""
+"""Every objective over two gloo ranks of uneven size: loss and gradients equal those of one process."""
 
 from __future__ import annotations
 
@@ -280,8 +280,9 @@ def _make(spec: Spec) -> Case:
 CASES = [_make(spec) for spec in SPECS]
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one_process() -> None:
-    assert_ranks_agree(CASES, split=[(4, 4), (5, 3), (8, 0)])
+    assert_ranks_agree(CASES, split=[(5, 3), (8, 0)])
 
 
 def test_each_is_covered() -> None:

@@ -115,7 +115,7 @@ def test_autocast_does_not_lower_the_precision(name: str, tiles: None) -> None:
     expected = torch.autograd.grad(plain, (x, y))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = SOFTMAX[name](x, y, 0.1)
-        found = torch.autograd.grad(cast, (x, y))
+    found = torch.autograd.grad(cast, (x, y))
     torch.testing.assert_close(cast, plain, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
