@@ -148,6 +148,9 @@ RANKING = (
     ),
     Entry(("distilled_clip",), "useful", "a small model from a large one", ("core_distillclip_openclip",)),
     Entry(
+        ("dcd",), "useful, later", "a cross-encoder's scores for a two-tower model", ("core_dcd_official",)
+    ),
+    Entry(
         ("m3col", "soft_clip"), "useful, later", "relations shared beyond the pairs", ("core_m3col_official",)
     ),
     Entry(("groco",), "useful, later", "order near the top of a ranking", ("core_groco_official",)),

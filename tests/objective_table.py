@@ -14,6 +14,7 @@ from core.objectives.cacr import cacr
 from core.objectives.coca import coca
 from core.objectives.conr import conr
 from core.objectives.contrastive_gap import contrastive_gap
+from core.objectives.dcd import dcd
 from core.objectives.degla import degla
 from core.objectives.feature_transform import feature_transform
 from core.objectives.gram import gram
@@ -157,6 +158,7 @@ OBJECTIVES: dict[str, Loss] = {
         x, y, fixed(x, *x.shape), fixed(x, *x.shape, seed=1), scale=1 / t
     ),
     "coca": _caption,
+    "dcd": lambda x, y, t: dcd(x, y.to(fixed(x, 1).dtype) / t).total,
     "groco": lambda x, y, t: groco([x, y], hardest=3, steepness=1 / t),
     "groco_both_sides": lambda x, y, t: groco([x, y], hardest=3, steepness=1 / t, stop_gradient=False),
     "sepclr": _sepclr,
@@ -170,5 +172,5 @@ OBJECTIVES: dict[str, Loss] = {
 SURROGATE = {"swav", "mochi", "groco", "isogclr", "isogclr_bimodal"}
 """Their gradient is by design not that of the value (targets, mixtures or weights are held constant)."""
 
-ONE_SIDED = {"feature_transform", "pixpro", "dense_local"}
+ONE_SIDED = {"dcd", "feature_transform", "pixpro", "dense_local"}
 """No gradient flows to the second tensor (the momentum branch) by design."""

@@ -10,6 +10,7 @@ from core.objectives.conr import conr as conr
 from core.objectives.contrast import contrast as contrast
 from core.objectives.contrastive_gap import contrastive_gap as contrastive_gap
 from core.objectives.cwcl import cwcl as cwcl
+from core.objectives.dcd import dcd as dcd
 from core.objectives.dcl import dcl as dcl
 from core.objectives.degla import degla as degla
 from core.objectives.feature_transform import feature_transform as feature_transform

@@ -58,7 +58,7 @@ def cwcl(
         normalize: put rows of x and y on the unit sphere.
 
     Returns:
-        Scalar >= 0.
+        Scalar >= 0; 0 for a single sample.
 
     Raises:
         KindredError: shapes differ.
@@ -70,6 +70,8 @@ def cwcl(
     x, y = as_pair("x", x, "y", y)
     reference = (x if reference is None else as_rows("reference", reference)).detach().to(x.dtype)
     expect_shape("reference", reference, (len(x), reference.shape[-1]))
+    if len(x) < 2:
+        return 0 * (x.sum() + y.sum())
     if normalize:
         x, y = unit_rows(x), unit_rows(y)
     features = unit_rows(reference)
@@ -90,4 +92,4 @@ def cwcl(
         pull = x * pull_x
         if both_ways:
             pull = pull + y * (features @ (features.T @ x) / mass[:, None])
-    return (push - (scale * pull).sum()) / max(len(x), 1)
+    return (push - (scale * pull).sum()) / len(x)

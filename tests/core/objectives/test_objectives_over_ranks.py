@@ -224,6 +224,7 @@ SPECS = [
         {**GROUPED, "logits": _floats(ROWS, 3, 5), "words": _whole_numbers(ROWS, 3, below=5)},
         lambda i: ([i["x"], i["y"], i["logits"], i["words"]], {"groups": i["groups"]}),
     ),
+    Spec("dcd", {"x": X, "k": _whole_numbers(ROWS, WIDTH)}, lambda i: ([i["x"], _constant(i["k"])], {})),
     Spec("groco", {**GROUPED, "z": Z}, _listed, {"hardest": 3}),
     Spec(
         "sepclr",

@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy, cross_entropy, normalize
 
 from core.errors import KindredError
 from core.objectives.coca import coca
+from core.objectives.dcd import dcd
 from core.objectives.degla import degla, local_contrast
 from core.objectives.groco import groco, sorted_share
 from core.objectives.m3col import m3col, soft_clip
@@ -22,7 +23,7 @@ DTYPES = [torch.float64, torch.float32]
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_degla_reference(dtype: torch.dtype) -> None:
-    """The official code reads hard caption j of image i at row i K + j in one term and j N + i in the other."""
+    """The official code reads hard caption j of image i at row i K + j in one term, j N + i in the other."""
     for case in reference_cases("core_degla_official"):
         a, out = case["args"], case["out"]
         inputs = {name: tensor(value, dtype) for name, value in case["in"].items()}
@@ -217,3 +218,29 @@ def test_groco_leaves_out_rows_of_the_group() -> None:
             share = sorted_share(values, 1)
             losses.append(binary_cross_entropy(share, torch.tensor([[0.0, 0, 1]], dtype=torch.float64)))
     torch.testing.assert_close(groco(z, hardest=2, groups=groups), torch.stack(losses).mean())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dcd_reference(dtype: torch.dtype) -> None:
+    for case in reference_cases("core_dcd_official"):
+        balance = case["args"]["alpha"]
+
+        def terms(y, teacher, labels, balance=balance):
+            return dcd(y, teacher, balance=balance, compat=True)
+
+        assert_matches(lambda **i: terms(**i).total, case, dtype)
+        parts = {**case, "grad": {}}
+        assert_matches(lambda **i: terms(**i).distillation, parts, dtype, expected="d_loss")
+        assert_matches(lambda **i: terms(**i).ranking, parts, dtype, expected="nll")
+
+
+def test_dcd_weighs_distillation_by_how_sure_the_teacher_is() -> None:
+    scores, teacher = torch.zeros(2, 3), torch.tensor([[9.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    probability = teacher.softmax(1)
+    entropy = -(probability * probability.log()).sum(1)
+    weight = (1 - entropy / entropy.sum()).square().softmax(0)
+    expected = (weight * teacher.square().mean(1)).sum()
+    torch.testing.assert_close(dcd(scores, teacher).distillation, expected)
+    assert weight[0] > weight[1]
+    sure = torch.tensor([[900.0, 0.0, 0.0]] * 2)  # entropy 0 everywhere: all rows count alike
+    torch.testing.assert_close(dcd(scores, sure).ranking, torch.tensor(2.0).log())

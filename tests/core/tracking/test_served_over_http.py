@@ -117,7 +117,7 @@ def test_registry_behind_a_real_mlflow_server(repository, register_echo, monkeyp
     )
     try:
         uri = f"http://127.0.0.1:{port}"
-        for _ in range(240):
+        for _ in range(1200):  # a busy machine takes its time
             try:
                 urllib.request.urlopen(f"{uri}/health", timeout=1)
                 break

@@ -79,7 +79,7 @@ def test_two_pipelines_write_one_database_at_once(repository):
         subprocess.Popen([*command, name], cwd=repository, stdout=subprocess.PIPE, text=True)
         for name in ("one", "two")
     ]
-    outputs = [process.communicate(timeout=120)[0].split() for process in processes]
+    outputs = [process.communicate(timeout=400)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     client = connect(repository)
     for output in outputs:
