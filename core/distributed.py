@@ -1,4 +1,4 @@
-"""The one place where ranks talk: gather and sum with gradient, so that a loss over ranks is the loss of the whole batch.
+"""The one place where ranks talk: gather and sum with gradient, so that a loss over ranks is that of the whole batch.
 
 The contract, held by every objective: the mean over ranks of the loss, and of the gradient as DDP averages
 it, equal those of one process that sees the concatenated batch. Batches may differ in size from rank to rank.
@@ -119,7 +119,7 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(x: Tensor, counts: list[int] | None = None) -> Tensor:
-    """Rows of all ranks, in order of rank, with gradient: each rank gets back the sum of what all ranks ask of its rows.
+    """Rows of all ranks, in order of rank, with gradient: each rank gets back the sum of what all ask of its rows.
 
     Args:
         x: (n, ...); n may differ between ranks, the rest of the shape not. Ids and labels may be gathered

@@ -1,6 +1,6 @@
 """Fills the generated parts of README.md from committed files, so that no number in it is typed by hand.
 
-`python docs/generate_readme.py` rewrites the text between the markers; `--check` only compares (exit 1 on a difference).
+`python docs/generate_readme.py` rewrites the text between the markers; `--check` only compares (exit 1 if it differs).
 """
 
 from __future__ import annotations
@@ -20,23 +20,36 @@ def evidence_table(root: Path) -> str:
     parts = []
     for path in sorted((root / "reports").glob("*/evidence.json")):
         parts.append(_section(path.parent.name, json.loads(path.read_text(encoding="utf-8"))))
-    return "\n\n".join(parts) if parts else "No evidence has been recorded yet: run `make evidence PIPELINE=code_search`."
+    return (
+        "\n\n".join(parts)
+        if parts
+        else "No evidence has been recorded yet: run `make evidence PIPELINE=code_search`."
+    )
 
 
 def _section(pipeline: str, evidence: dict[str, Any]) -> str:
     metrics = list(next(iter(evidence["arms"].values())))
     lines = [
-        f"**{pipeline}** ({evidence['source']}; {len(evidence['seeds'])} seeds; {evidence['minutes']:.0f} minutes on 2 cores). "
+        f"**{pipeline}** ({evidence['source']}; {len(evidence['seeds'])} seeds; "
+        f"{evidence['minutes']:.0f} minutes on 2 cores). "
         f"Claim tested: {evidence['claim']}",
         "",
         "| arm | " + " | ".join(metrics) + " |",
         "| --- |" + " ---: |" * len(metrics),
     ]
     for arm, values in evidence["arms"].items():
-        lines.append(f"| {arm} | " + " | ".join(_mean_and_spread(values[metric]) for metric in metrics) + " |")
-    lines += ["", "| difference (paired over seeds, 95 %) | " + " | ".join(metrics) + " |", "| --- |" + " ---: |" * len(metrics)]
+        lines.append(
+            f"| {arm} | " + " | ".join(_mean_and_spread(values[metric]) for metric in metrics) + " |"
+        )
+    lines += [
+        "",
+        "| difference (paired over seeds, 95 %) | " + " | ".join(metrics) + " |",
+        "| --- |" + " ---: |" * len(metrics),
+    ]
     for pair, by_metric in evidence["differences"].items():
-        lines.append(f"| {pair} | " + " | ".join(_interval(by_metric.get(metric)) for metric in metrics) + " |")
+        lines.append(
+            f"| {pair} | " + " | ".join(_interval(by_metric.get(metric)) for metric in metrics) + " |"
+        )
     return "\n".join(lines)
 
 

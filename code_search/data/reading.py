@@ -76,10 +76,10 @@ def read_pairs(
             pairs.functions += [Function(*row) for row in functions]
             pairs.files += [FileStatus(*row) for row in files]
             pairs.dropped.update(dropped)
-        if max_functions is not None:  # half of what the rate so far says, so as not to read far too much
+        if max_functions is not None:  # what the rate so far says: every wave starts processes anew
             rate = max(len(pairs.functions), 1) / len(pairs.files)
             missing = (max_functions - len(pairs.functions)) / rate / _CHUNK_FILES
-            wave = max(_FIRST_WAVE, round(missing / 2))
+            wave = max(_FIRST_WAVE, round(missing))
     del pairs.functions[max_functions if max_functions is not None else len(pairs.functions) :]
     return pairs
 

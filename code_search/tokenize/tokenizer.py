@@ -95,7 +95,7 @@ class CodeTokenizer:
         ids = backend.get_vocab()
         types = {
             token[len("<ty:") : -1]: number
-            for token, number in ids.items()
+            for token, number in sorted(ids.items())
             if token.startswith("<ty:") and token[-1] == ">"
         }
         return cls(backend, Markers(ids[PAD], ids[MASK], ids[UNKNOWN], [ids[TEXT]], [ids[CODE]], [], types))

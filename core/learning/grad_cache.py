@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from core.distributed import all_sum, world_size
 from core.errors import ConfigError
 
-Batch = Tensor | Mapping[str, Tensor] | Sequence[Tensor]
+Batch: TypeAlias = Tensor | Mapping[str, Tensor] | Sequence[Tensor]
 
 
 def cached_step(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -263,8 +263,8 @@ def _check(
         ("denominator", denominator, Denominator), ("empty", empty, Empty), ("reduction", reduction, Reduction),
         ("method", method, Method),
     ):  # fmt: skip
-        if word not in known.__args__:
-            raise KindredError(name, seen=word, expected=f"one of {', '.join(known.__args__)}")
+        if word not in get_args(known):
+            raise KindredError(name, seen=word, expected=f"one of {', '.join(get_args(known))}")
     if exclude_self and len(rows) > len(columns):
         raise KindredError(
             "exclude_self",

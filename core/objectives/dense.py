@@ -1,4 +1,4 @@
-"""The contrastive loss written down plainly, with the whole rows x columns matrix: the reference for the tiled kernel."""
+"""The contrastive loss written down plainly, with the whole matrix of logits: the reference for the tiled kernel."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ def m3col(
     *,
     temperature: float = 0.1,
     groups: Tensor | None = None,
+    compat: bool = False,
     normalize: bool = True,
 ) -> Tensor:
     """Mixup contrast: an embedding of a mixed input is attracted to both sources in the other modality.
@@ -36,7 +37,7 @@ def m3col(
     Source:
         Kumar et al. 2024, "Harnessing shared relations via multimodal mixup contrastive learning";
         repository RaghavSinghal10/M3CoL. Verified against numbers of the official code; where order(i) = i
-        ours gives the column weight 1 (the published code 1 - l).
+        that code gives column i the weight 1 - l (`compat=True`), ours 1.
 
     Distributed:
         gather (both embeddings, shares, and order plus the rank's first row).
@@ -51,10 +52,11 @@ def m3col(
         order: (N,) int64 permutation: the second source of each row.
         temperature: t > 0.
         groups: (N,) integer ids; columns of the group of either source that are not sources are left out.
+        compat: reproduce the published weight of a row that is mixed with itself.
         normalize: put rows on the unit sphere first.
 
     Returns:
-        Scalar >= 0; 0 where no row has a negative.
+        Scalar >= 0; rows that see their source alone are left out of the mean.
 
     Raises:
         KindredError: shapes differ.
@@ -70,23 +72,28 @@ def m3col(
     x = x / temperature
     ids, share = ids_or_rows(groups, x), share.to(x.dtype)
     first, second = (x * y).sum(1), (x * y[order]).sum(1)
-    weight = torch.where(order == torch.arange(len(x), device=x.device), 1.0, share)
-    distinct = weight.new_tensor(EMPTY).where(order == torch.arange(len(x), device=x.device), second)
+    alone = order == torch.arange(len(x), device=x.device)  # mixed with itself: one source
+    on_first = torch.where(alone, 1 - share if compat else 1.0, share)
+    on_second = torch.where(alone, 0.0, 1 - share)
+    distinct = torch.where(alone, EMPTY, second)
     source_ids = ids[order]
-    attraction = weight * first + (1 - weight) * second
 
     pairs, period = left_out(groups, x)
     apart = log_partition(x, y, *pairs, (source_ids, ids), period=period)
     rows = torch.logaddexp(torch.logaddexp(apart, first), distinct)
-    row_loss = mean_over(rows - attraction, apart > EMPTY / 2)
+    attraction = on_first * first + on_second * second
+    row_loss = mean_over(
+        (on_first + on_second) * rows - attraction, torch.maximum(apart, distinct) > EMPTY / 2
+    )
 
     # column j is a target of row j and of the row whose second source it is
     back = torch.argsort(order)
-    column_apart = log_partition(y, x, *pairs, (ids, source_ids), period=period)
-    columns = torch.logaddexp(torch.logaddexp(column_apart, first), distinct[back])
-    mass = weight + (1 - weight)[back]
-    column_attraction = weight * first + ((1 - weight) * second)[back]
-    column_loss = mean_over(mass * columns - column_attraction, column_apart > EMPTY / 2)
+    apart = log_partition(y, x, *pairs, (ids, source_ids), period=period)
+    columns = torch.logaddexp(torch.logaddexp(apart, first), distinct[back])
+    attraction = on_first * first + (on_second * second)[back]
+    column_loss = mean_over(
+        (on_first + on_second[back]) * columns - attraction, torch.maximum(apart, distinct[back]) > EMPTY / 2
+    )
     return (row_loss + column_loss) / 2
 
 

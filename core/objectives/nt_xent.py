@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +76,7 @@ def nt_xent(
         tensor(0.5514)
     """
     x, y = as_pair("x", x, "y", y)
-    shared = {
+    shared: dict[str, Any] = {
         "scale": 1 / temperature, "queue": queue, "queue_groups": queue_groups, "queue_valid": queue_valid,
         "normalize": normalize, "reduction": reduction,
     }  # fmt: skip

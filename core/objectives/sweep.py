@@ -52,10 +52,12 @@ class Statistics:
 
     def close(self, problem: Problem) -> None:
         """Finds the rows that have a loss: they saw a column, have a positive, and saw more than that positive."""
-        self.mass *= (self.top > LEFT_OUT / 2) & (self.total > 0)
+        self.mass *= ~((self.top <= LEFT_OUT / 2) | (self.total <= 0))  # in this form a NaN stays a NaN
         self.live.copy_(self.mass > 0)
-        if not problem.only_negatives and problem.positive_weight is None:  # log(1) is 0 whatever the rounding
-            self.live *= self.total > torch.exp2(self._pull() - self.top)
+        if (
+            not problem.only_negatives and problem.positive_weight is None
+        ):  # log(1) is 0 whatever the rounding
+            self.live *= ~(self.total <= torch.exp2(self._pull() - self.top))
 
     def _pull(self) -> Tensor:
         return self.pull / torch.where(self.mass > 0, self.mass, 1.0)

@@ -63,7 +63,8 @@ class Tile:
 
     def add_at_positives(self, x: Tensor, values: Tensor) -> None:
         """Adds values (rows,) to `x` (rows, columns) at the positive of each row that lies in this block."""
-        assert self.at is not None and self.here is not None
+        assert self.at is not None
+        assert self.here is not None
         x.scatter_add_(1, self.at, torch.where(self.here, values, 0.0)[:, None])
 
 

@@ -54,6 +54,7 @@ def compare(params: Params, options: argparse.Namespace) -> None:
         languages=params.data.languages,
         max_train=evidence.max_train,
         max_valid=params.data.max_valid,
+        max_test=params.data.max_test,
         valid_fraction=params.data.valid_fraction,
         seed=params.seed,
         scheduler=params.data.scheduler,

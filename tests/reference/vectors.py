@@ -1,4 +1,4 @@
-"""Reference numbers: loads `tests/reference/NAME.npz`, or the same name from `KINDRED_REFERENCE_DIR` when that is set."""
+"""Reference numbers: loads `tests/reference/NAME.npz`, or the same name from `KINDRED_REFERENCE_DIR` when set."""
 
 from __future__ import annotations
 

@@ -97,11 +97,8 @@ def test_m3col_reference(dtype: torch.dtype) -> None:
         if case["args"]["fn"] == "soft_clip_loss":
             assert_matches(lambda preds, targs: soft_clip(preds, targs, temperature=t), case, dtype)  # noqa: B023
             continue
-        order = case["in"]["perm"]
-        if (order == range(len(order))).any():
-            continue  # where a row is its own partner the published target is 1 - share; ours is 1
         assert_matches(
-            lambda mix, fix, perm, betas: m3col(mix, fix, betas, perm, temperature=t),  # noqa: B023
+            lambda mix, fix, perm, betas: m3col(mix, fix, betas, perm, temperature=t, compat=True),  # noqa: B023
             case,
             dtype,
         )
@@ -222,16 +219,18 @@ def test_groco_leaves_out_rows_of_the_group() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dcd_reference(dtype: torch.dtype) -> None:
+    """The official labels are float32, which rounds the ranking term: 1e-7 in float64."""
+    loosen = 100.0 if dtype == torch.float64 else 1.0
     for case in reference_cases("core_dcd_official"):
         balance = case["args"]["alpha"]
 
         def terms(y, teacher, labels, balance=balance):
             return dcd(y, teacher, balance=balance, compat=True)
 
-        assert_matches(lambda **i: terms(**i).total, case, dtype)
+        assert_matches(lambda **i: terms(**i).total, case, dtype, loosen=loosen)
         parts = {**case, "grad": {}}
         assert_matches(lambda **i: terms(**i).distillation, parts, dtype, expected="d_loss")
-        assert_matches(lambda **i: terms(**i).ranking, parts, dtype, expected="nll")
+        assert_matches(lambda **i: terms(**i).ranking, parts, dtype, expected="nll", loosen=loosen)
 
 
 def test_dcd_weighs_distillation_by_how_sure_the_teacher_is() -> None:

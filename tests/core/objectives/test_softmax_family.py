@@ -86,13 +86,24 @@ def _degenerate(kind: str) -> tuple[Tensor, Tensor]:
     return x.clone().requires_grad_(), y.clone().requires_grad_()
 
 
-KINDS = ["collapsed", "zero row", "all zero", "identical", "opposite", "batch of 0", "batch of 1", "batch of 2"]
+KINDS = [
+    "collapsed",
+    "zero row",
+    "all zero",
+    "identical",
+    "opposite",
+    "batch of 0",
+    "batch of 1",
+    "batch of 2",
+]
 
 
 @pytest.mark.parametrize("method", ["dense", "tiled"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
-def test_degenerate_input_is_finite(name: str, kind: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_degenerate_input_is_finite(
+    name: str, kind: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(problem, "DENSE_ENTRIES", 0 if method == "tiled" else 1 << 30)
     for temperature in (0.07, 0.01):
         x, y = _degenerate(kind)
@@ -123,7 +134,9 @@ def test_autocast_does_not_lower_the_precision(name: str, tiles: None) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_equal_runs_give_equal_bits(name: str, tiles: None) -> None:
     x, y = _pair(8, 6)
-    first, second = ([loss, *torch.autograd.grad(loss, (x, y))] for loss in (SOFTMAX[name](x, y, 0.1) for _ in "12"))
+    first, second = (
+        [loss, *torch.autograd.grad(loss, (x, y))] for loss in (SOFTMAX[name](x, y, 0.1) for _ in "12")
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 

@@ -46,7 +46,10 @@ def test_nt_xent_against_a_memory_bank(dtype: torch.dtype) -> None:
         t = case["args"]["temperature"]
 
         def loss(z0: Tensor, z1: Tensor, bank: Tensor, t: float = t) -> Tensor:
-            views = unit_rows(z0), unit_rows(z1)  # the bank's rows are unit in float32 only, and used as they are
+            views = (
+                unit_rows(z0),
+                unit_rows(z1),
+            )  # the bank's rows are unit in float32 only, and used as they are
             return nt_xent(*views, temperature=t, queue=bank, negatives="queue", normalize=False)
 
         assert_matches(loss, case, dtype)
@@ -90,7 +93,10 @@ def test_supcon_official(dtype: torch.dtype) -> None:
             continue
 
         def loss(
-            features: Tensor, labels: Tensor | None = None, mask: Tensor | None = None, args: dict[str, Any] = args
+            features: Tensor,
+            labels: Tensor | None = None,
+            mask: Tensor | None = None,
+            args: dict[str, Any] = args,
         ) -> Tensor:
             return supcon(
                 features, labels, mask=mask, temperature=args["temperature"], anchors=args["contrast_mode"],
@@ -105,7 +111,9 @@ def test_supcon_of_pytorch_metric_learning(dtype: torch.dtype) -> None:
     for case in cases("core_supcon"):
         if case["args"].get("loss") == "SupConLoss":
             t = case["args"]["temperature"]
-            assert_matches(lambda embeddings, labels, t=t: supcon(embeddings, labels, temperature=t), case, dtype)
+            assert_matches(
+                lambda embeddings, labels, t=t: supcon(embeddings, labels, temperature=t), case, dtype
+            )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -139,7 +147,10 @@ def test_cwcl_of_cellclip(dtype: torch.dtype) -> None:
         scale = float(np.exp(case["args"]["inv_tau_log"]))
         loosen = 1e3 if dtype == torch.float64 else 1  # the source holds its logarithm in float32
         assert_matches(
-            lambda frozen, image, text, a=scale: cwcl(image, text, frozen, scale=a), case, dtype, loosen=loosen
+            lambda frozen, image, text, a=scale: cwcl(image, text, frozen, scale=a),
+            case,
+            dtype,
+            loosen=loosen,
         )
 
 
@@ -162,7 +173,9 @@ def test_cwcl(name: str, dtype: torch.dtype) -> None:
 
 
 def test_soft_contrast() -> None:
-    arrays = {key: tensor(value, torch.float64) for key, value in reference("softcon_soft_reconstruction").items()}
+    arrays = {
+        key: tensor(value, torch.float64) for key, value in reference("softcon_soft_reconstruction").items()
+    }
     z, keys = arrays["z"].requires_grad_(), arrays["z_prime"]
     settings = {"temperature": float(arrays["tau"])}
     soft = soft_contrast(z, keys, arrays["Y"], **settings)

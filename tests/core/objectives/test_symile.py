@@ -21,10 +21,13 @@ def test_reference_cases(dtype: torch.dtype) -> None:
     for case in reference_cases("core_symile_official"):
         a = case["args"]
 
-        def loss(x, y, z, perms=None, a=a):
-            shuffles = None if perms is None else perms.view(3, 2, -1)
+        def loss(perms=None, a=a, **modalities):
+            count = a["modalities"]
             return symile(
-                [x, y, z], scale=a["logit_scale"], negatives=a["negative_sampling"], permutations=shuffles
+                list(modalities.values()),
+                scale=a["logit_scale"],
+                negatives=a["negative_sampling"],
+                permutations=None if perms is None else perms.view(count, count - 1, -1),
             )
 
         assert_matches(loss, case, dtype)
