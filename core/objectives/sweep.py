@@ -249,7 +249,7 @@ def differentiate(
             elif mirrored:
                 slope = torch.sub(tile.logits, rows.top[here, None], out=tiles.spare(tile.logits))
                 slope.exp2_().mul_(push[here, None])
-                back = tile.logits.sub_(across.top[there]).exp2_()
+                back = tile.logits.sub_(across.top[there]).exp2_()  # type: ignore[union-attr]
                 slope.addcmul_(back, push_across[there])
             else:
                 slope = tile.logits.sub_(rows.top[here, None]).exp2_().mul_(push[here, None])
