@@ -4,9 +4,10 @@
     python benchmarks/objectives.py --sizes 1024 --widths 128
     python benchmarks/objectives.py --growth docs/images/objectives_growth.png
 
-CPU seconds are process time of one step (best of several), so that other jobs on the machine matter little. Memory is
-how far the process grows above its inputs (VmHWM), loss, graph and gradients included. Every cell is a process of its
-own. The floor is the three products that no exact loss can do without, S = X Y^T, S Y, S^T X, with S kept.
+CPU seconds are process time of one step (best of several), so that other jobs on the machine matter little.
+Memory is how far the process grows above its inputs (VmHWM), loss, graph and gradients included. Every cell
+is a process of its own. The floor is the three products that no exact loss can do without, S = X Y^T, S Y,
+S^T X, with S kept.
 """
 
 from __future__ import annotations
