@@ -29,7 +29,7 @@ def in_row_tiles(
         function: gives one value a row and treats rows independently of each other.
         per_row: tensors of N rows, cut into tiles together.
         shared: tensors that every tile sees whole.
-        width: similarities a row, which with N sets the tile (at most `TILE_ENTRIES` at a time).
+        width: similarities a row, which with N sets the tile.
 
     Returns:
         (N,) values; memory O(TILE_ENTRIES + inputs) whatever N.
@@ -39,9 +39,9 @@ def in_row_tiles(
     tensor([10., 10., 10.])
     """
     count = len(per_row[0])
-    tile = max(1, TILE_ENTRIES // max(1, width))
-    if count <= tile:
+    if count * width <= TILE_ENTRIES:
         return function(*per_row, *shared)
+    tile = max(1, TILE_ENTRIES // 8 // width)  # autograd keeps about eight matrices of a tile
     tiles = zip(*(x.split(tile) for x in per_row), strict=True)
     return torch.cat([checkpoint(function, *rows, *shared, use_reentrant=False) for rows in tiles])
 

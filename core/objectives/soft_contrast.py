@@ -73,6 +73,7 @@ def soft_contrast(
         KindredError: shapes that do not fit, or an unknown word.
 
     Example:
+        >>> import torch
         >>> labels = torch.tensor([[1, 1, 0], [0, 1, 1]])
         >>> soft_contrast(torch.eye(2), torch.eye(2), labels, temperature=1.0)
         tensor(0.5032)
