@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from core.objectives.rows import EMPTY, ids_or_rows
 
@@ -42,8 +41,37 @@ def in_row_tiles(
     if count * width <= TILE_ENTRIES:
         return function(*per_row, *shared)
     tile = max(1, TILE_ENTRIES // 8 // width)  # autograd keeps about eight matrices of a tile
-    tiles = zip(*(x.split(tile) for x in per_row), strict=True)
-    return torch.cat([checkpoint(function, *rows, *shared, use_reentrant=False) for rows in tiles])
+    return _Recomputed.apply(function, tile, len(per_row), *per_row, *shared)
+
+
+class _Recomputed(torch.autograd.Function):
+    """Runs a function of rows tile by tile without a graph; backward runs it again, a tile's graph at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Callable[..., Tensor], tile: int, split: int, *tensors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors)
+        ctx.function, ctx.tile, ctx.split = function, tile, split
+        blocks = zip(*(x.split(tile) for x in tensors[:split]), strict=True)
+        return torch.cat([function(*rows, *tensors[split:]) for rows in blocks])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        tensors, wanted = ctx.saved_tensors, ctx.needs_input_grad[3:]
+        totals = [torch.zeros_like(x) if want else None for x, want in zip(tensors, wanted, strict=True)]
+        for top in range(0, len(tensors[0]), ctx.tile):
+            block = slice(top, top + ctx.tile)
+            inputs = [
+                None if x is None else (x[block] if at < ctx.split else x).detach().requires_grad_(wanted[at])
+                for at, x in enumerate(tensors)
+            ]
+            with torch.enable_grad(), torch.autocast(gradients[0].device.type, enabled=False):
+                values = ctx.function(*inputs)
+                leaves = [x for x, want in zip(inputs, wanted, strict=True) if want]
+                found = iter(torch.autograd.grad(values, leaves, gradients[0][block], allow_unused=True))
+            for at, total in enumerate(totals):
+                if total is not None and (part := next(found)) is not None:
+                    (total[block] if at < ctx.split else total).add_(part)
+        return None, None, None, *totals
 
 
 def log_partition(

@@ -37,8 +37,10 @@ def test_gradient_by_hand(name: str, temperature: float, tiles: None) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("temperature", [0.01, 0.07, 0.8])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ("temperature", "dtype"),
+    [(0.01, torch.float64), (0.07, torch.float32), (0.8, torch.float64), (0.8, torch.float32)],
+)
 def test_tiled_is_dense(
     name: str, temperature: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
