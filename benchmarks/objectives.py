@@ -90,8 +90,8 @@ def _pml(name: str) -> Step:
     return lambda x, y: loss(torch.cat([x, y]), labels(x).repeat(2))
 
 
-def _ours(function: Callable[..., Tensor], **options: object) -> Callable[[], Step]:
-    return lambda: lambda x, y: function(x, y, scale=SCALE, **options)
+def _ours(function: Callable[..., Tensor], *, scale: float = SCALE, **options: object) -> Callable[[], Step]:
+    return lambda: lambda x, y: function(x, y, scale=scale, **options)
 
 
 def _with_labels(make: Callable[[Tensor], Tensor], symmetric: bool, **options: object) -> Callable[[], Step]:
@@ -126,6 +126,7 @@ CODES: dict[str, dict[str, Callable[[], Step]]] = {
     "symmetric (CLIP)": {
         "ours, dense": _ours(contrast, symmetric=True, method="dense"),
         "ours, tiled": _ours(contrast, symmetric=True, method="tiled"),
+        "ours, tiled, t = 0.01": _ours(contrast, scale=100.0, symmetric=True, method="tiled"),
         "open_clip ClipLoss": _open_clip,
     },
     "NT-Xent (2N rows)": {

@@ -52,7 +52,7 @@ own = os.environ.get("KINDRED_REPOSITORY")
 repository = Path(own) if own else root
 # The demo leaves nothing behind in your cache, and does not find this notebook's own questions.
 index_dir = None if own else Path(tempfile.mkdtemp()) / "index"
-options = None if own else Options(exclude=["notebooks/", "tests/"])
+options = None if own else Options(exclude=["notebooks/", "tests/", "LICENSE"])
 print("your repository" if own else "demo: Kindred's own code")
 
 # %% [markdown]
@@ -128,16 +128,19 @@ best = table.head(5)
 axes.scatter(best["score_lexical"], height.head(5), s=42, color="tab:blue", label="the first five")
 for place, row in best.iterrows():
     axes.annotate(
-        row["name"],
+        f"{row['rank']} {row['name']}",
         (row["score_lexical"], height[place]),
-        xytext=(5, 5),
+        xytext=(-7, 0),
         textcoords="offset points",
+        ha="right",
+        va="center",
         fontsize=8,
     )
 axes.set_xlabel("BM25 (words)")
 axes.set_ylabel("cosine similarity (meaning)" if table["score_dense"].notna().any() else "score")
 axes.set_title(f"“{question}”" + ("" if own else " · demo"))
 axes.legend(loc="best")
+axes.margins(x=0.1)
 figure.tight_layout()
 
 # %% [markdown]

@@ -16,7 +16,7 @@ from pathlib import Path
 from code_search.index.compose import Part, compose, empty_snapshot
 from code_search.index.embed import NO_MODEL, embed
 from code_search.index.encoder import REGISTRY, Encoder, model_folder, registered_model
-from code_search.index.files import Options, Scan, SeenFile, read_files, remember, rules, scan
+from code_search.index.files import SIGNATURES, Options, Scan, SeenFile, read_files, remember, rules, scan
 from code_search.index.location import default_location, indexable_root, prepare_location
 from code_search.index.progress import Pace, Progress
 from code_search.index.snapshot import Description, FileRecord, ModelRecord, Snapshot, row_spans
@@ -146,7 +146,7 @@ def _read_changes(
     progress: Callable[[Progress], None],
 ) -> tuple[Snapshot, int]:
     """Read what is new, drop what is gone, publish; returns the snapshot and the number of files read."""
-    root, cache = Path(old.root), store.folder / "stat.json"
+    root, cache = Path(old.root), store.folder / SIGNATURES
     description = replace(
         old.description, versions={"rules": rules()}, options=vars(options), model=model, pending=0
     )

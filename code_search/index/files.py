@@ -24,9 +24,13 @@ from core.errors import ConfigError
 from core.files import atomic_write
 
 SKIPPED = "skipped"
+SIGNATURES = "stat.json"
+"""Name of the file, in an index folder, that `remember` writes."""
 _CHUNK = 32
 _ONE_PROCESS = 64
 _UNSETTLED_NS = 2_000_000_000
+
+Signature = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class SeenFile:
 
     path: str
     blob: str
-    signature: tuple[int, int, int, int]
+    signature: Signature
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,14 @@ def scan(root: Path, options: Options, cache: Path, known: Mapping[str, str]) ->
     found, left_out = list_files(
         root, include=options.include, exclude=options.exclude, max_file_kb=options.max_file_kb
     )
-    remembered = _recall(cache)
+    remembered = recall(cache)
     own = f"{cache.parent.relative_to(root).as_posix()}/" if cache.is_relative_to(root) else None
     files = []
     hashed = 0
     for source in found:
         if own is not None and source.path.startswith(own):
             continue
-        signature = _signature(root / source.path)
+        signature = signature_of(root / source.path)
         blob = ""
         if source.path in known and signature is not None:
             blob = remembered.get(source.path, {}).get(signature, "")
@@ -116,7 +120,8 @@ def remember(cache: Path, found: Scan, blobs: Mapping[str, str]) -> None:
     atomic_write(cache, json.dumps(table))
 
 
-def _recall(cache: Path) -> dict[str, dict[tuple[int, int, int, int], str]]:
+def recall(cache: Path) -> dict[str, dict[Signature, str]]:
+    """What `remember` noted: for each path, the content hash under a signature; {} where there is nothing to read."""
     try:
         table = json.loads(cache.read_bytes())
         return {path: {tuple(entry[:4]): str(entry[4])} for path, entry in table.items()}
@@ -124,7 +129,8 @@ def _recall(cache: Path) -> dict[str, dict[tuple[int, int, int, int], str]]:
         return {}
 
 
-def _signature(path: Path) -> tuple[int, int, int, int] | None:
+def signature_of(path: Path) -> Signature | None:
+    """Times of change, size and inode of a file; None where it is gone."""
     try:
         status = os.lstat(path)
     except OSError:

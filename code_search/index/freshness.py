@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from code_search.data.repository import blob_id, read_bytes
 from code_search.data.text import to_utf8
+from code_search.index.files import Signature, signature_of
 
 _LARGEST_KB = 100_000
 
@@ -21,13 +23,18 @@ class Place:
 
 
 class Freshness:
-    """Compares results with the files as they are now; each file is read at most once for each object.
+    """Compares results with the files as they are now; each file is looked at once for each object.
 
-    A file is compared by content, so a touched or checked-out file with the same bytes is still current.
+    A file is compared by content, so a touched or checked-out file with the same bytes is still current. Where size,
+    inode and times are those that were noted with a content, the file is not read.
+
+    Args:
+        root: the repository; None where there is none to compare with.
+        noted: content hash by path and signature (`code_search.index.files.recall`).
     """
 
-    def __init__(self, root: Path | None) -> None:
-        self.root = root
+    def __init__(self, root: Path | None, noted: Mapping[str, Mapping[Signature, str]] | None = None) -> None:
+        self.root, self.noted = root, noted or {}
         self._seen: dict[str, tuple[str, str] | None] = {}
 
     def place(self, path: str, blob: str, start: int, end: int, source: str) -> Place | None:
@@ -57,6 +64,9 @@ class Freshness:
 
     def _read(self, path: str, blob: str) -> tuple[str, str] | None:
         assert self.root is not None
+        signature = signature_of(self.root / path)
+        if signature is not None and self.noted.get(path, {}).get(signature) == blob:
+            return blob, ""
         content = read_bytes(self.root, path, _LARGEST_KB)
         if isinstance(content, str):
             return ("", "") if content.startswith("over ") else None

@@ -12,6 +12,7 @@ import numpy as np
 
 from code_search.fuse import hybrid
 from code_search.index.encoder import Encoder, open_encoder
+from code_search.index.files import SIGNATURES, Signature, recall
 from code_search.index.freshness import Freshness
 from code_search.index.location import find_index, is_index
 from code_search.index.ranking import Ranking, candidates, check_query, possible_mode
@@ -41,6 +42,7 @@ class Index:
         self.snapshot, self.root = snapshot, root
         self._words: WordIndex | None = None
         self._vectors: np.ndarray | None = None
+        self._signatures: dict[str, dict[Signature, str]] | None = None
         self._encoder = encoder
         if encoder is not None:
             self._same_model(encoder)
@@ -176,7 +178,7 @@ class Index:
 
     def _places(self, ranking: Ranking) -> Iterator[tuple[int, Result]]:
         """(candidate, result) from the best on; functions whose file is gone are passed over."""
-        snapshot, fresh = self.snapshot, Freshness(self.root)
+        snapshot, fresh = self.snapshot, Freshness(self.root, self._noted())
         rank = 0
         for place in ranking.best_first():
             row = int(ranking.rows[place])
@@ -203,6 +205,15 @@ class Index:
                     state=now.state,
                 ),
             )
+
+    def _noted(self) -> dict[str, dict[Signature, str]]:
+        """Signatures of files, noted when they were indexed; read once."""
+        if self._signatures is None:
+            folder = self.snapshot.folder
+            self._signatures = (
+                {} if folder is None or self.root is None else recall(folder.parent / SIGNATURES)
+            )
+        return self._signatures
 
     def _same_model(self, encoder: Encoder) -> None:
         model = self.snapshot.description.model

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from code_search.index.files import SKIPPED, Options, scan
+from code_search.index.files import SIGNATURES, SKIPPED, Options, scan
 from code_search.index.location import find_index
 from code_search.index.store import Store
 
@@ -58,7 +58,7 @@ def _since(
 ) -> dict[str, list[str] | None]:
     if not root or not Path(root).is_dir():
         return {"changed": None, "new": None, "gone": None}
-    found = scan(Path(root), Options(**options), folder / "stat.json", known)
+    found = scan(Path(root), Options(**options), folder / SIGNATURES, known)
     here = {seen.path: seen.blob for seen in found.files}
     return {
         "changed": sorted(path for path, blob in here.items() if path in known and blob != known[path]),

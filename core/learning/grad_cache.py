@@ -87,6 +87,8 @@ def cached_step(
         upstream = leaves[place].grad
         with _replayed(states[place][number]), _exchange(encoder, last[id(encoder)] == (place, number)):
             output = encoder(part)
+            if not output.requires_grad:  # a frozen tower
+                continue
             piece = (
                 torch.zeros_like(output) if upstream is None else upstream[number * chunk :][: len(output)]
             )

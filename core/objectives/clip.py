@@ -91,6 +91,8 @@ class CLIP(nn.Module):
     Args:
         scale: first value of the scale; its logarithm is what is learned.
         learnable: whether it is trained.
+        bias: first value of a learned bias; None for none. In a softmax one number cancels (its gradient is 0): it
+            is there for checkpoints that are shared with `SigLIP`.
 
     Example:
         >>> loss = CLIP(scale=1.0)
@@ -98,9 +100,10 @@ class CLIP(nn.Module):
         (tensor(0.3133), ['log_scale'])
     """
 
-    def __init__(self, scale: float = 1 / 0.07, *, learnable: bool = True) -> None:
+    def __init__(self, scale: float = 1 / 0.07, *, learnable: bool = True, bias: float | None = None) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learnable)
+        self.bias = None if bias is None else nn.Parameter(torch.tensor(float(bias)))
 
     def scale(self) -> Tensor:
         """The multiplier of the similarities, at most 100."""
@@ -112,7 +115,7 @@ class CLIP(nn.Module):
         """Loss of the pairs (x_i, y_i), (N, d) each; `groups` (N,) as in `clip`."""
         scale = self.scale()
         if world_size() == 1:
-            return clip(x, y, scale=scale, groups=groups)
+            return clip(x, y, scale=scale, bias=self.bias, groups=groups)
         counts = sizes(len(x), x.device)
         start = first_row(len(x), counts)
         mine = torch.arange(start, start + len(x), device=x.device)
@@ -120,7 +123,7 @@ class CLIP(nn.Module):
         loss = sum(
             contrast(
                 rows, gather(columns, counts), positives=mine, row_groups=groups, column_groups=everyone,
-                scale=scale, reduction="sum",
+                scale=scale, bias=self.bias, reduction="sum",
             )
             for rows, columns in ((x, y), (y, x))
         )  # fmt: skip

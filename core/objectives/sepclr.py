@@ -123,8 +123,8 @@ class Separation(NamedTuple):
     independence: Tensor
 
 
-def _spread(x: Tensor, bandwidth: float) -> Tensor:
-    return log_mean(*log_sum_kernel(x, x, sharpness=1 / (2 * bandwidth)))
+def _spread(x: Tensor, bandwidth: float, groups: Tensor | None) -> Tensor:
+    return log_mean(*log_sum_kernel(x, x, sharpness=1 / (2 * bandwidth), groups=groups))
 
 
 @in_full_precision
@@ -138,6 +138,7 @@ def sepclr(
     salient_weight: float = 1.0,
     background_weight: float = 10.0,
     independence_weight: float = 10.0,
+    groups: Tensor | None = None,
 ) -> Separation:
     """Two contrastive spaces: one common to all samples, one that is informative for targets (patients) only.
 
@@ -161,7 +162,7 @@ def sepclr(
         of the official code; their sum follows the published training script (read, not run).
 
     Distributed:
-        gather (both factors and `is_target`).
+        gather (both factors, `is_target`, groups).
 
     Used by:
         no pipeline yet; fits patients-against-controls studies.
@@ -175,6 +176,7 @@ def sepclr(
         salient_weight: published 1 to 1000.
         background_weight: published 10 to 1000.
         independence_weight: published 10.
+        groups: (N,) integer ids; pairs of one group are left out of the uniformity terms.
 
     Returns:
         `Separation`; a term without samples is 0.
@@ -193,10 +195,15 @@ def sepclr(
     scale = 1 / (2 * bandwidth)
     rows = max(len(c[0]), 1)
     pull = scale * (c[0] - c[1]).square().sum() / rows
-    common_term = pull + uniformity_weight * (_spread(c[0], bandwidth) + _spread(c[1], bandwidth)) / 2
+    common_term = (
+        pull + uniformity_weight * (_spread(c[0], bandwidth, groups) + _spread(c[1], bandwidth, groups)) / 2
+    )
     pull = scale * mean_over((s[0] - s[1]).square().sum(1), is_target)
     salient_term = (
-        pull + uniformity_weight * (_spread(shown[0], bandwidth) + _spread(shown[1], bandwidth)) / 2
+        pull
+        + uniformity_weight
+        * (_spread(shown[0], bandwidth, groups) + _spread(shown[1], bandwidth, groups))
+        / 2
     )
     background = sum(scale * mean_over(view.square().sum(1), ~is_target) for view in s) / 2
     independence = sum(joint_entropy(a, b, bandwidth=bandwidth) for a, b in zip(c, shown)) / 2

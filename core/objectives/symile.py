@@ -24,6 +24,9 @@ from core.objectives.rows import (
 
 MAX_COMBINATIONS = 1 << 18
 
+NO_GROUP = torch.iinfo(torch.int64).min
+"""Id of a candidate whose parts come from several groups: no row has it."""
+
 
 @in_full_precision
 def symile_similarity(candidates: Tensor, others: Sequence[Tensor]) -> Tensor:
@@ -153,7 +156,7 @@ def symile(
             sources = torch.cartesian_prod(*[own] * (count - 1)).view(-1, count - 1).T
             columns = _combinations(rest)
             replaced = torch.where((sources == sources[0]).all(0), sources[0], -1)
-        same_group = torch.where((ids[sources] == ids[sources[0]]).all(0), ids[sources[0]], ids.min() - 1)
+        same_group = torch.where((ids[sources] == ids[sources[0]]).all(0), ids[sources[0]], NO_GROUP)
         pairs = [] if replaced is None else [(own, replaced)]
         pairs += [] if groups is None else [(ids, same_group)]
         scaled = stack[anchor] * scale

@@ -116,16 +116,31 @@ def cached_gradients(x: Tensor, y: Tensor, counts: list[int]) -> list[Tensor]:
     return [p.grad for module in (*towers, loss) for p in module.parameters()]
 
 
+def counted() -> tuple[list[int], float, list[int], bool]:
+    x = torch.full((rank() + 1, 2), float(rank()), requires_grad=True)
+    whole = gather(x)
+    (whole.sum(1) * torch.arange(3.0)).sum().backward()
+    marks = gather(torch.tensor([True] * (rank() + 1)))
+    return sizes(len(x)), float(all_sum(torch.tensor(1.0))), x.grad[:, 0].int().tolist(), bool(marks.all())
+
+
+def gathered_and_cached(inputs: dict[str, Tensor]) -> list[Any]:
+    """Several things in one start of the ranks."""
+    return [counted(), *(cached_gradients(inputs["x"], inputs["y"], counts) for counts in ([4, 4], [7, 1]))]
+
+
 @pytest.mark.slow
-def test_cached_step_under_ddp_equals_one_process() -> None:
+def test_gather_and_cached_step_under_ddp() -> None:
     inputs = _inputs("clip")
+    first, second = on_ranks(gathered_and_cached, inputs)
+    assert first[0] == ([1, 2], 2.0, [0], True)
+    assert second[0][2] == [2, 4]  # both ranks asked for each row
     towers, loss = _towers(), CLIP().double()
     loss(towers[0](inputs["x"]), towers[1](inputs["y"])).backward()
     expected = [p.grad for module in (*towers, loss) for p in module.parameters()]
-    for counts in ([4, 4], [7, 1]):
-        for found in on_ranks(cached_gradients, inputs["x"], inputs["y"], counts):
-            for a, b in zip(found, expected, strict=True):
-                torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+    for found in (*first[1:], *second[1:]):
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
 
 
 def wait_for_the_other(how: str) -> tuple[str, float]:
@@ -149,22 +164,6 @@ def test_a_dead_rank_ends_the_others(how: str, monkeypatch: pytest.MonkeyPatch) 
     (text, seconds), _ = on_ranks(wait_for_the_other, how, timeout=90, may_fail=(1,))
     assert "another rank has died or hangs" in text
     assert seconds < 30
-
-
-def counted() -> tuple[list[int], float, list[int], bool]:
-    x = torch.full((rank() + 1, 2), float(rank()), requires_grad=True)
-    whole = gather(x)
-    (whole.sum(1) * torch.arange(3.0)).sum().backward()
-    marks = gather(torch.tensor([True] * (rank() + 1)))
-    return sizes(len(x)), float(all_sum(torch.tensor(1.0))), x.grad[:, 0].int().tolist(), bool(marks.all())
-
-
-@pytest.mark.slow
-def test_gather_of_uneven_parts() -> None:
-    (counts, total, first, marks), (_, _, second, _) = on_ranks(counted)
-    assert (counts, total, marks) == ([1, 2], 2.0, True)
-    assert first == [0]
-    assert second == [2, 4]  # both ranks asked for each row
 
 
 def test_one_process_needs_no_group() -> None:

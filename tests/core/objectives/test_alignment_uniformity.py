@@ -94,8 +94,11 @@ def test_sepclr_is_the_sum_of_its_terms_and_ignores_salient_parts_of_controls() 
     torch.testing.assert_close(moved.salient, found.salient)
     torch.testing.assert_close(moved.independence, found.independence)
     assert moved.background > found.background
-    scale = common[0].norm(dim=1).min()
-    assert alignment(common[0] / scale, common[0] * scale) < 1e-12
+    groups = torch.tensor([0, 0, 1, 2, 3, 3])
+    apart = sepclr((common[0], common[1]), (salient[0], salient[1]), is_target, groups=groups)
+    spread = sum(uniformity(view, sharpness=1.0, groups=groups) for view in common)
+    pull = (unit_rows(common[0]) - unit_rows(common[1])).square().sum(1).mean()
+    torch.testing.assert_close(apart.common, pull + spread)
 
 
 def test_errors_name_the_input() -> None:

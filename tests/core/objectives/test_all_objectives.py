@@ -60,14 +60,24 @@ def _degenerate(kind: str) -> tuple[torch.Tensor, torch.Tensor]:
     elif kind == "huge":
         x, y = 1e4 * x, 1e4 * y
     else:
-        rows = {"batch of 1": 1, "batch of 2": 2}[kind]
+        rows = {"empty batch": 0, "batch of 1": 1, "batch of 2": 2}[kind]
         x, y = x[:rows], y[:rows]
     return x.clone().requires_grad_(), y.clone().requires_grad_()
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "kind", ["collapsed", "zero row", "all zero", "identical views", "huge", "batch of 1", "batch of 2"]
+    "kind",
+    [
+        "collapsed",
+        "zero row",
+        "all zero",
+        "identical views",
+        "huge",
+        "empty batch",
+        "batch of 1",
+        "batch of 2",
+    ],
 )
 def test_degenerate_input_is_finite(name: str, kind: str) -> None:
     for temperature in (0.07, 0.01):
@@ -96,6 +106,7 @@ def test_tiles_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_compiles_into_one_graph(name: str) -> None:
     torch.compiler.reset()

@@ -228,8 +228,8 @@ SPECS = [
     Spec("groco", {**GROUPED, "z": Z}, _listed, {"hardest": 3}),
     Spec(
         "sepclr",
-        {**PAIR, "z": Z, "w": _floats(ROWS, WIDTH), "ill": _whole_numbers(ROWS, below=2)},
-        lambda i: ([[i["x"], i["y"]], [i["z"], i["w"]], i["ill"] > 0], {}),
+        {**GROUPED, "z": Z, "w": _floats(ROWS, WIDTH), "ill": _whole_numbers(ROWS, below=2)},
+        lambda i: ([[i["x"], i["y"]], [i["z"], i["w"]], i["ill"] > 0], {"groups": i["groups"]}),
     ),
     Spec("joint_entropy", PAIR, _pair),
     Spec(
