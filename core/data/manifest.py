@@ -34,6 +34,7 @@ def read_manifest(
     paths: Sequence[str] = ("path",),
     optional_paths: Sequence[str] = (),
     columns: Mapping[str, Any] | None = None,
+    aliases: Mapping[str, str] | None = None,
     splits: Collection[str] = SPLITS,
     fractions: Mapping[str, float] = FRACTIONS,
     seed: int = 0,
@@ -47,6 +48,7 @@ def read_manifest(
         optional_paths: path columns that may be missing or empty (a modality that an item lacks); "" then.
         columns: further columns (labels, numbers, text): name -> a pandera Column, or a type (str, int,
             float, bool: required, not empty).
+        aliases: other names that a column of the file may have -> its name here ("patient_id": "group").
         splits: names that the split column may hold.
         fractions, seed: for `group_split`, where no split is given.
 
@@ -61,6 +63,9 @@ def read_manifest(
             message names file, rows and remedy; up to five offenders are listed.
     """
     table = _read_csv(Path(path))
+    table = table.rename(
+        columns={old: new for old, new in (aliases or {}).items() if old in table and new not in table}
+    )
     _require(table, ["id", *paths, *(columns or {})], path)
     for name in optional_paths:
         if name not in table:

@@ -1,1 +1,1 @@
-"""Dataset reduction before contrastive pretraining on CT."""
+"""Computed tomography: which slices of a data set to train on, and what training on them is worth."""

@@ -1,0 +1,163 @@
+"""The data sets of the three trainings; items are drawn by step, captions and augmentation by the step's seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audio_language.compose import RELATIONS
+from audio_language.data.clip import Clip, clause, meaning
+from audio_language.data.store import AudioStore
+from audio_language.features import composed, single
+from audio_language.model.frontend import FrontEnd
+from audio_language.model.tokenizer import CaptionTokenizer
+from audio_language.prompts import CAPTIONS, COMBINED, CONNECTIVES, SINGLE, pair_caption, words
+from core.learning.determinism import derive_seed
+
+# Global generators are reseeded by the loader for every step, in whatever process makes the batch.
+
+
+def caption_of(clip: Clip) -> str:
+    """One of the sentences about a clip, drawn: its captions, or its label in one of several wordings."""
+    if clip.captions and (not clip.label or np.random.random() < 0.5):  # noqa: NPY002
+        return clip.captions[np.random.randint(len(clip.captions))]  # noqa: NPY002
+    return CAPTIONS[np.random.randint(len(CAPTIONS))].format(words(clip.label))  # noqa: NPY002
+
+
+def name_of(clip: Clip) -> str:
+    """What stands for the clip in a caption of several sounds; one of its captions where it has no label."""
+    if clip.label:
+        return words(clip.label)
+    return clause(clip.captions[np.random.randint(len(clip.captions))])  # noqa: NPY002
+
+
+def key(*parts: str) -> int:
+    """A number for what a caption means, the same in every process."""
+    return derive_seed(0, *parts)
+
+
+def sense(clip: Clip) -> str:
+    """What two clips share that may be called the same: the label, else the first caption's words."""
+    return clip.label or meaning(clip.captions[0])
+
+
+class SingleClips:
+    """Clips with captions, for the base: spectrograms in ``mels``, ``ids``, ``mask``, ``senses``.
+
+    Augmented, unless ``augment`` is False, by shifting in time (around the window) and by a change of level.
+
+    Args:
+        mels: (n, 1, frames, mels) spectrograms in dB, in the order of ``clips``.
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], mels: Tensor, tokenizer: CaptionTokenizer, *, augment: bool = True
+    ) -> None:
+        self.clips, self.mels, self.tokenizer, self.augment = list(clips), mels, tokenizer, augment
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        mels = self.mels[torch.as_tensor(indices)]
+        if self.augment:
+            shifts = np.random.randint(0, mels.shape[2], len(mels))  # noqa: NPY002
+            mels = torch.stack([torch.roll(one, int(shift), 1) for one, shift in zip(mels, shifts)])
+            mels = mels + (12 * torch.rand(len(mels), 1, 1, 1) - 9)  # -9 to +3 dB
+        chosen = [self.clips[index] for index in indices]
+        ids, mask = self.tokenizer([caption_of(clip) for clip in chosen])
+        senses = torch.tensor([key(sense(clip)) for clip in chosen])
+        return {"mels": mels, "ids": ids, "mask": mask, "senses": senses}
+
+
+class Pairs:
+    """Pairs of clips for both stages of post-training.
+
+    ================  ==========================  ========================================================
+    key               shape                       meaning
+    ================  ==========================  ========================================================
+    views             (3, N, ...)                 before, reversed, while: frames, or spectrograms
+    ids, mask         (3 N, L)                    their captions, in that order
+    meanings          (3, N) int64                equal where captions mean the same
+    single            (N, ...)                    one clip of each pair, alone
+    single_ids, ...   (N, L)                      its caption, and ``single_meanings`` (N,)
+    combined_ids, ... (N, L)                      "Combined sound of a and b" for stage A, and meanings
+    ================  ==========================  ========================================================
+
+    Args:
+        store: the clips. pairs: (a, b) indices.
+        tokenizer: of the captions.
+        paraphrase: share of order captions worded with another connective than "before".
+        stage: ``single`` (A: "Single sound of") or ``order`` (B: single clips in any wording).
+        cached: (3, P, steps, width) frames of the pairs and {index: row} with (n, steps, width) frames of
+            single clips, where the tower is frozen; else spectrograms are computed by ``front``.
+    """
+
+    def __init__(
+        self,
+        store: AudioStore,
+        pairs: Sequence[tuple[int, int]],
+        tokenizer: CaptionTokenizer,
+        front: FrontEnd,
+        *,
+        stage: str,
+        paraphrase: float = 0.5,
+        cached: tuple[Tensor, dict[int, int], Tensor] | None = None,
+    ) -> None:
+        self.store, self.pairs, self.tokenizer, self.front = store, list(pairs), tokenizer, front
+        self.stage, self.paraphrase, self.cached = stage, paraphrase, cached
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        pairs = [self.pairs[index] for index in indices]
+        clips = [(self.store.clips[a], self.store.clips[b]) for a, b in pairs]
+        chosen = [pair[int(side)] for pair, side in zip(pairs, np.random.randint(0, 2, len(pairs)))]  # noqa: NPY002
+        alone = [self.store.clips[index] for index in chosen]
+        batch: dict[str, Any] = {"views": self._views(indices, pairs), "single": self._single(chosen)}
+        wording = (lambda clip: SINGLE.format(name_of(clip))) if self.stage == "single" else caption_of
+        self._add(batch, "single_", [wording(clip) for clip in alone], [key(sense(clip)) for clip in alone])
+        if self.stage == "single":
+            texts = [COMBINED.format(name_of(a), name_of(b)) for a, b in clips]
+            self._add(batch, "combined_", texts, [key("while", *sorted(map(sense, pair))) for pair in clips])
+        else:
+            texts, meanings = [], []
+            for relation in RELATIONS:
+                for pair in clips:
+                    texts.append(
+                        pair_caption(name_of(pair[0]), name_of(pair[1]), relation, self._connective())
+                    )
+                    meanings.append(_order_key(relation, sense(pair[0]), sense(pair[1])))
+            self._add(batch, "", texts, meanings)
+            batch["meanings"] = batch["meanings"].reshape(len(RELATIONS), len(pairs))
+        return batch
+
+    def _add(self, batch: dict[str, Any], prefix: str, texts: list[str], meanings: list[int]) -> None:
+        batch[f"{prefix}ids"], batch[f"{prefix}mask"] = self.tokenizer(texts)
+        batch[f"{prefix}meanings"] = torch.tensor(meanings)
+
+    def _connective(self) -> str:
+        if np.random.random() >= self.paraphrase:  # noqa: NPY002
+            return "before"
+        return list(CONNECTIVES)[np.random.randint(len(CONNECTIVES))]  # noqa: NPY002
+
+    def _views(self, indices: Sequence[int], pairs: Sequence[tuple[int, int]]) -> Tensor:
+        if self.cached is not None:
+            return self.cached[0][:, torch.as_tensor(indices)]
+        samples = self.front.settings.samples
+        waves = [composed(self.store, pair, relation, samples) for relation in RELATIONS for pair in pairs]
+        return self.front(waves).unflatten(0, (len(RELATIONS), len(pairs)))
+
+    def _single(self, chosen: Sequence[int]) -> Tensor:
+        if self.cached is not None:
+            _, rows, kept = self.cached
+            return kept[torch.tensor([rows[index] for index in chosen])]
+        return self.front([single(self.store, index, self.front.settings.samples) for index in chosen])
+
+
+def _order_key(relation: str, a: str, b: str) -> int:
+    if relation == "while":
+        return key("while", *sorted((a, b)))
+    return key("before", a, b) if relation == "before" else key("before", b, a)

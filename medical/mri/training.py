@@ -1,0 +1,157 @@
+"""The fine-tuning runs of the pipeline: which there are, training them, and their list on disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.encoders.unet import UNet
+from core.files import read_json, write_json
+from medical.mri.learn.train import finetune, labelled_choice, self_train
+from medical.mri.model import Architecture, save_model
+from medical.mri.prepared import Prepared
+
+PRETRAINED, RANDOM = "pretrained", "random"
+MIXUP, SELF_TRAINING = "mixup", "self_training"
+RUNS = "runs.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tuning.
+
+    Attributes:
+        init: pretrained, random, mixup or self_training (the last two from pretrained weights).
+        labelled: number of labelled volumes.
+        volumes: their ids.
+        history: records of `core.learning.fit.fit`.
+        best_step: step of the weights that were kept.
+    """
+
+    init: str
+    labelled: int
+    volumes: tuple[str, ...] = ()
+    history: tuple[Mapping[str, float], ...] = field(default=(), compare=False, hash=False)
+    best_step: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return f"{self.init}-{self.labelled}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "name": self.name}
+
+
+def planned_runs(labelled: Sequence[int], extras: Sequence[str] = ()) -> list[tuple[str, int]]:
+    """(init, labelled volumes) of every run.
+
+    >>> planned_runs([1, 2], ["mixup"])
+    [('pretrained', 1), ('random', 1), ('pretrained', 2), ('random', 2), ('mixup', 1)]
+    """
+    counts = sorted(set(labelled))
+    return [(init, count) for count in counts for init in (PRETRAINED, RANDOM)] + [
+        (extra, counts[0]) for extra in dict.fromkeys(extras)
+    ]
+
+
+def train_run(
+    init: str,
+    count: int,
+    prepared: Prepared,
+    start: Callable[[str], UNet],
+    *,
+    seed: int,
+    mixup_alpha: float = 0.1,
+    **settings: Any,
+) -> tuple[UNet, Run]:
+    """Fine-tune one network.
+
+    Args:
+        init, count: of `planned_runs`.
+        start: ``pretrained`` or ``random`` -> a network of its own with these weights.
+        seed: decides the labelled volumes (those of a smaller count are among those of a larger) and the rest.
+        **settings: of `medical.mri.learn.train.finetune` and of `core.learning.fit.fit`.
+    """
+    net = start(RANDOM if init == RANDOM else PRETRAINED)
+    chosen = labelled_choice(prepared, count, seed)
+    alpha = mixup_alpha if init == MIXUP else None
+    result = finetune(net, prepared, chosen, seed=seed, mixup_alpha=alpha, **settings)
+    if init == SELF_TRAINING:
+        rest = [number for number in prepared.volumes("train") if number not in chosen]
+        result = self_train(net, prepared, chosen, rest, seed=seed, **settings)
+    ids = tuple(prepared.cases[number].id for number in chosen)
+    return net, Run(init, count, ids, tuple(result.history), result.best_step)
+
+
+def train_runs(
+    prepared: Prepared,
+    start: Callable[[str], tuple[UNet, Architecture, Any]],
+    folder: Path,
+    *,
+    labelled: Sequence[int],
+    extras: Sequence[str],
+    fingerprint: str,
+    checkpoints: Path,
+    **settings: Any,
+) -> list[Run]:
+    """Train all of `planned_runs` and write their networks, and their list, into ``folder``.
+
+    A finished run is kept beside the checkpoints, so that a killed stage goes on with the rest.
+
+    Args:
+        start: ``pretrained`` or ``random`` -> (a network of its own, its architecture, anything).
+        fingerprint: of the settings and data.
+        checkpoints: folder of the checkpoints.
+        **settings: of `train_run`.
+    """
+    facts = {
+        "structures": list(prepared.structures),
+        "spacing": prepared.spacing,
+        "reading": asdict(prepared.reading),
+    }
+    runs = []
+    for init, count in planned_runs(labelled, extras):
+        name = Run(init, count).name
+        kept = checkpoints / f"finished-{fingerprint[:16]}" / name
+        if not (kept / RUNS).is_file():
+            _, architecture, _ = start(RANDOM)
+            net, run = train_run(
+                init,
+                count,
+                prepared,
+                lambda which: start(which)[0],
+                title=f"fine-tuning, {name}",
+                fingerprint=f"{fingerprint} {name}",
+                checkpoint_dir=checkpoints / name,
+                diagnostics=False,
+                **settings,
+            )
+            save_model(net, architecture, kept, stage="finetuned", **facts)
+            write_runs(kept / RUNS, [run])
+        runs += read_runs(kept / RUNS)
+        shutil.copytree(kept, folder / name, ignore=shutil.ignore_patterns(RUNS))
+    write_runs(folder / RUNS, runs)
+    return runs
+
+
+def write_runs(path: Path, runs: Sequence[Run]) -> None:
+    """Write the list of runs."""
+    write_json(path, [run.to_json() for run in runs])
+
+
+def read_runs(path: Path) -> list[Run]:
+    """Read what `write_runs` wrote."""
+    return [
+        Run(raw["init"], raw["labelled"], tuple(raw["volumes"]), tuple(raw["history"]), raw["best_step"])
+        for raw in read_json(path)
+    ]
+
+
+def served_run(runs: Sequence[Run]) -> Run:
+    """The run that is served: pretrained, with the most labels."""
+    return max((run for run in runs if run.init == PRETRAINED), key=lambda run: run.labelled)

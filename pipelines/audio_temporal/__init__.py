@@ -1,0 +1,1 @@
+"""Sounds and sentences that know what came first: CLAP, TeminAL post-training, ZSTE, registration."""
