@@ -15,7 +15,7 @@ from audio_language.embed import SoundModel
 from audio_language.evaluate import embed_items, evaluate, item_frames
 from audio_language.learn import cache_frames, train_base
 from audio_language.prepared import starting_model, with_head
-from audio_language.tasks import TestItems, test_items
+from audio_language.tasks import TestItems, draw_items
 
 BASE, FULL = "CLAP base", "TeminAL, temporal head"
 ARMS: dict[str, dict[str, Any]] = {
@@ -85,7 +85,7 @@ class Comparison:
             )  # fmt: skip
         self.plan: Plan = plan_pairs(self.store, self.pairs, fractions=self.fractions, seed=seed)
         self.cached = cache_frames(self.base.net.eval(), self.store, self.plan.train, self.base.front)
-        self.items: TestItems = test_items(
+        self.items: TestItems = draw_items(
             self.store,
             labels_of(self.store.clips) if self.plan.class_pairs is not None else [],
             pairs=self.test_pairs,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from audio_language.compose import RELATIONS
+from audio_language.compose import RELATIONS, Relation
 from audio_language.data.clip import Clip, clause, meaning
 from audio_language.data.store import AudioStore
 from audio_language.features import composed, single
 from audio_language.model.frontend import FrontEnd
 from audio_language.model.tokenizer import CaptionTokenizer
-from audio_language.prompts import CAPTIONS, COMBINED, CONNECTIVES, SINGLE, pair_caption, words
+from audio_language.prompts import CAPTIONS, COMBINED, CONNECTIVES, ORDER_PREFIX, SINGLE, pair_caption, words
 from core.learning.determinism import derive_seed
 
 # Global generators are reseeded by the loader for every step, in whatever process makes the batch.
@@ -74,24 +73,26 @@ class SingleClips:
 class Pairs:
     """Pairs of clips for both stages of post-training.
 
-    ================  ==========================  ========================================================
-    key               shape                       meaning
-    ================  ==========================  ========================================================
-    views             (3, N, ...)                 before, reversed, while: frames, or spectrograms
-    ids, mask         (3 N, L)                    their captions, in that order
-    meanings          (3, N) int64                equal where captions mean the same
-    single            (N, ...)                    one clip of each pair, alone
-    single_ids, ...   (N, L)                      its caption, and ``single_meanings`` (N,)
-    combined_ids, ... (N, L)                      "Combined sound of a and b" for stage A, and meanings
-    ================  ==========================  ========================================================
+    ================  =================  =================================================================
+    key               shape              meaning
+    ================  =================  =================================================================
+    sounds            (K, N, ...)        frames (steps, width), or spectrograms (1, frames, mels)
+    ids, mask         (K N, L)           their captions, in that order
+    meanings          (K, N) int64       equal where captions mean the same
+    ================  =================  =================================================================
+
+    Stage ``single`` (A) has K = 2 kinds of sounds: one clip of each pair alone ("Single sound of a"), and both
+    at the same time ("Combined sound of a and b"). Stage ``order`` (B) has K = 4: before, reversed, while,
+    and one clip alone in any wording.
 
     Args:
         store: the clips. pairs: (a, b) indices.
         tokenizer: of the captions.
-        paraphrase: share of order captions worded with another connective than "before".
-        stage: ``single`` (A: "Single sound of") or ``order`` (B: single clips in any wording).
-        cached: (3, P, steps, width) frames of the pairs and {index: row} with (n, steps, width) frames of
-            single clips, where the tower is frozen; else spectrograms are computed by ``front``.
+        paraphrase: share of order captions worded with a connective drawn from `CONNECTIVES`; the rest say
+            "before".
+        stage: see above.
+        cached: (3, P, steps, width) frames of the pairs, {index: row}, and (n, steps, width) frames of single
+            clips, where the tower is frozen; else spectrograms are computed by ``front``.
     """
 
     def __init__(
@@ -113,42 +114,44 @@ class Pairs:
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         pairs = [self.pairs[index] for index in indices]
-        clips = [(self.store.clips[a], self.store.clips[b]) for a, b in pairs]
-        chosen = [pair[int(side)] for pair, side in zip(pairs, np.random.randint(0, 2, len(pairs)))]  # noqa: NPY002
+        sides = np.random.randint(0, 2, len(pairs))  # noqa: NPY002
+        chosen = [pair[side] for pair, side in zip(pairs, sides)]
         alone = [self.store.clips[index] for index in chosen]
-        batch: dict[str, Any] = {"views": self._views(indices, pairs), "single": self._single(chosen)}
-        wording = (lambda clip: SINGLE.format(name_of(clip))) if self.stage == "single" else caption_of
-        self._add(batch, "single_", [wording(clip) for clip in alone], [key(sense(clip)) for clip in alone])
+        clips = [(self.store.clips[a], self.store.clips[b]) for a, b in pairs]
+        senses = [key(sense(clip)) for clip in alone]
         if self.stage == "single":
-            texts = [COMBINED.format(name_of(a), name_of(b)) for a, b in clips]
-            self._add(batch, "combined_", texts, [key("while", *sorted(map(sense, pair))) for pair in clips])
+            texts = [SINGLE.format(name_of(clip)) for clip in alone]
+            texts += [COMBINED.format(name_of(a), name_of(b)) for a, b in clips]
+            meanings = senses + [_order_key("while", sense(a), sense(b)) for a, b in clips]
+            sounds = torch.stack([self._single(chosen), self._views(indices, pairs, ("while",))[0]])
         else:
             texts, meanings = [], []
             for relation in RELATIONS:
-                for pair in clips:
-                    texts.append(
-                        pair_caption(name_of(pair[0]), name_of(pair[1]), relation, self._connective())
-                    )
-                    meanings.append(_order_key(relation, sense(pair[0]), sense(pair[1])))
-            self._add(batch, "", texts, meanings)
-            batch["meanings"] = batch["meanings"].reshape(len(RELATIONS), len(pairs))
-        return batch
-
-    def _add(self, batch: dict[str, Any], prefix: str, texts: list[str], meanings: list[int]) -> None:
-        batch[f"{prefix}ids"], batch[f"{prefix}mask"] = self.tokenizer(texts)
-        batch[f"{prefix}meanings"] = torch.tensor(meanings)
+                for a, b in clips:
+                    caption = pair_caption(name_of(a), name_of(b), relation, self._connective())
+                    texts.append(caption if np.random.random() < 0.5 else ORDER_PREFIX + caption)  # noqa: NPY002
+                    meanings.append(_order_key(relation, sense(a), sense(b)))
+            texts += [caption_of(clip) for clip in alone]
+            meanings += senses
+            sounds = torch.cat([self._views(indices, pairs, RELATIONS), self._single(chosen)[None]])
+        ids, mask = self.tokenizer(texts)
+        kinds = torch.tensor(meanings).reshape(len(sounds), len(pairs))
+        return {"sounds": sounds, "ids": ids, "mask": mask, "meanings": kinds}
 
     def _connective(self) -> str:
         if np.random.random() >= self.paraphrase:  # noqa: NPY002
             return "before"
         return list(CONNECTIVES)[np.random.randint(len(CONNECTIVES))]  # noqa: NPY002
 
-    def _views(self, indices: Sequence[int], pairs: Sequence[tuple[int, int]]) -> Tensor:
+    def _views(
+        self, indices: Sequence[int], pairs: Sequence[tuple[int, int]], relations: Sequence[Relation]
+    ) -> Tensor:
         if self.cached is not None:
-            return self.cached[0][:, torch.as_tensor(indices)]
+            kept = self.cached[0][:, torch.as_tensor(indices)]
+            return kept[[RELATIONS.index(relation) for relation in relations]]
         samples = self.front.settings.samples
-        waves = [composed(self.store, pair, relation, samples) for relation in RELATIONS for pair in pairs]
-        return self.front(waves).unflatten(0, (len(RELATIONS), len(pairs)))
+        waves = [composed(self.store, pair, relation, samples) for relation in relations for pair in pairs]
+        return self.front(waves).unflatten(0, (len(relations), len(pairs)))
 
     def _single(self, chosen: Sequence[int]) -> Tensor:
         if self.cached is not None:

@@ -46,10 +46,12 @@ class PostTraining(ContrastiveModule):
     The frozen parts stay in eval mode.
     """
 
-    def __init__(self, model: TemporalClap, *, part: Part, text_layers: int, **optimization: Any) -> None:
+    def __init__(
+        self, model: TemporalClap, *, part: Part, text_layers: int, text_embeddings: bool, **optimization: Any
+    ) -> None:
         super().__init__(**optimization)
         self.model = model
-        model.trained(part, text_layers=text_layers)
+        model.trained(part, text_layers=text_layers, text_embeddings=text_embeddings)
 
     def train(self, mode: bool = True) -> PostTraining:
         """Train mode for what is trained; batch norm of a frozen tower keeps its statistics."""
@@ -58,14 +60,16 @@ class PostTraining(ContrastiveModule):
             self.model.clap.audio_model.eval()
         return self
 
-    def sound(self, x: Tensor) -> Tensor:
-        """Unit embeddings, gathered over processes, of frames (n, steps, width) or spectrograms."""
-        embed = self.model.embed_frames if x.dim() == 3 else self.model.audio
-        return gather(embed(x))
-
-    def caption(self, batch: dict[str, Tensor], prefix: str) -> Tensor:
-        """Unit embeddings, gathered, of the captions ``prefix`` + ids, mask."""
-        return gather(self.model.text(batch[f"{prefix}ids"], batch[f"{prefix}mask"]))
+    def embed(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit embeddings (K, N, d) of the sounds and of their captions, and meanings (K, N), of all processes."""
+        sounds, shape = batch["sounds"], batch["meanings"].shape
+        flat = sounds.flatten(0, 1)
+        audio = self.model.embed_frames(flat) if flat.dim() == 3 else self.model.audio(flat)
+        text = self.model.text(batch["ids"], batch["mask"])
+        # one kind at a time, so that gathered rows are in the order kind, process, pair
+        kinds = [rows.unflatten(0, shape) for rows in (audio, text)]
+        x, y = (torch.stack([gather(kind) for kind in rows]) for rows in kinds)
+        return x, y, torch.stack([gather(row) for row in batch["meanings"]])
 
 
 class StageA(PostTraining):
@@ -73,11 +77,11 @@ class StageA(PostTraining):
 
     def terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss of a batch of `Pairs` with ``stage="single"``."""
-        audio = torch.cat([self.sound(batch["single"]), self.sound(batch["views"][2])])
-        text = torch.cat([self.caption(batch, "single_"), self.caption(batch, "combined_")])
-        groups = torch.cat([gather(batch["single_meanings"]), gather(batch["combined_meanings"])])
+        audio, text, meanings = self.embed(batch)
+        audio, text = audio.flatten(0, 1), text.flatten(0, 1)
         self.watch(audio, text)
-        return {"loss": single_combined_loss(audio, text, scale=self.model.scale(), groups=groups)}
+        scale = self.model.scale()
+        return {"loss": single_combined_loss(audio, text, scale=scale, groups=meanings.flatten())}
 
 
 class StageB(PostTraining):
@@ -96,24 +100,13 @@ class StageB(PostTraining):
 
     def terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss of a batch of `Pairs` with ``stage="order"``."""
-        views = batch["views"]
-        # one relation at a time: gathered rows stay in the order relation, process, pair
-        audio = torch.stack([self.sound(view) for view in views])
-        ids, mask = (batch[name].unflatten(0, views.shape[:2]) for name in ("ids", "mask"))
-        text = torch.stack([gather(self.model.text(i, m)) for i, m in zip(ids, mask)])
-        meanings = torch.stack([gather(row) for row in batch["meanings"]])
+        audio, text, meanings = self.embed(batch)
         scale = self.model.scale()
-        order = self.loss(audio, text, scale, meanings)
-        self.watch(audio.flatten(0, 1), text.flatten(0, 1))
+        order = self.loss(audio[:-1], text[:-1], scale, meanings[:-1])
+        self.watch(audio[:-1].flatten(0, 1), text[:-1].flatten(0, 1))
         if not self.rehearsal:
             return {"loss": order, "order": order}
-        keep = clip(
-            self.sound(batch["single"]),
-            self.caption(batch, "single_"),
-            scale=scale,
-            x_ids=gather(batch["single_meanings"]),
-            normalize=False,
-        )
+        keep = clip(audio[-1], text[-1], scale=scale, x_ids=meanings[-1], normalize=False)
         return {"loss": order + self.rehearsal * keep, "order": order, "rehearsal": keep}
 
 
@@ -166,6 +159,7 @@ def post_train(
     paraphrase: float = 0.5,
     part: Part = "post",
     text_layers: int = 1,
+    text_embeddings: bool = False,
     cached: tuple[Tensor, dict[int, int], Tensor] | None = None,
     seed: int = 0,
     learning_rate: float = 1e-3,
@@ -182,13 +176,15 @@ def post_train(
     Args:
         pairs: (a, b) indices of clips in the store.
         loss: of stage B; all weights 1 and duplicates masked where left out.
-        rehearsal: see `StageB`. paraphrase: see `Pairs`. part, text_layers: see `TemporalClap.trained`.
+        rehearsal: see `StageB`. paraphrase: see `Pairs`. part, text_layers, text_embeddings: see
+            `TemporalClap.trained`.
         cached: from `cache_frames`, where several trainings share them.
         **fitting: of `core.learning.fit.fit`.
     """
     options: dict[str, Any] = {
         "part": part,
         "text_layers": text_layers,
+        "text_embeddings": text_embeddings,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "warmup": warmup,

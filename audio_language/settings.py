@@ -127,6 +127,7 @@ class Adapt(Settings):
     paraphrase: float = Field(default=0.75, ge=0, le=1)
     part: Literal["all", "post"] = "post"
     text_layers: int = Field(default=2, ge=1)
+    text_embeddings: bool = False
     train_share: float = Field(default=0.75, gt=0, lt=1)
     valid_share: float = Field(default=0.05, gt=0, lt=1)
     every_n_steps: int | None = Field(default=None, ge=1)
@@ -152,15 +153,8 @@ class Adapt(Settings):
     @property
     def training(self) -> dict[str, Any]:
         """Arguments of `post_train` that both stages share."""
-        names = {
-            "batch_size",
-            "learning_rate",
-            "weight_decay",
-            "paraphrase",
-            "part",
-            "text_layers",
-            "every_n_steps",
-        }
+        names = {"batch_size", "learning_rate", "weight_decay", "paraphrase", "every_n_steps"}
+        names |= {"part", "text_layers", "text_embeddings"}
         return self.model_dump(include=names)
 
 

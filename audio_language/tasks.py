@@ -64,7 +64,7 @@ class TestItems:
         return [(a.group, b.group) for a, b in self.clips]
 
 
-def test_items(
+def draw_items(
     store: AudioStore,
     labels: Sequence[str],
     *,

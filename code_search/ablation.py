@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from code_search.data.functions import Function
-from code_search.evaluate import Vectors, rank_task, sample_tasks
+from code_search.evaluate import Vectors, sample_tasks
 from code_search.learn.train import pretrain
 from code_search.model import CodeEncoder
 from code_search.prepared import Prepared
-from core.evaluation.retrieval import retrieval_metrics
+from core.evaluation.retrieval import ranks, retrieval_metrics
 
 FULL = "full CoCoSoDa"
 ARMS: dict[str, dict[str, Any]] = {
@@ -58,8 +58,8 @@ def ablation_arms(
         vectors = Vectors(encoder)
         found = {}
         for task in sample_tasks(test, queries, seed)[:2]:
-            ranks = rank_task(task, vectors, weight=1.0)["dense"]
-            found[f"mrr_{task.name}"] = retrieval_metrics(ranks)["mrr"]
+            asked, offered = vectors.queries(task.queries), vectors.functions(task.candidates)
+            found[f"mrr_{task.name}"] = retrieval_metrics(ranks(asked @ offered.T, task.relevant))["mrr"]
         return found
 
     return {arm: partial(measure, changes) for arm, changes in ARMS.items()}

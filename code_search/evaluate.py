@@ -1,4 +1,4 @@
-"""How well queries find their functions: BM25, dense and hybrid ranking on the same tasks."""
+"""How well queries find their functions: plain BM25 and our rankings by words, vectors and both, on equal tasks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy as np
 
 from code_search.data.functions import Function
 from code_search.data.sample import evaluation_sample
-from code_search.fuse import WEIGHTS, choose_weight, hybrid
-from code_search.lexical import WordIndex
+from code_search.fuse import fit_weights, weighted
+from code_search.lexical import WordIndex, count_words, named_text
+from code_search.ranker import Ranker, WordScores
+from code_search.translate import Translation
 
-RANKINGS = ("bm25", "dense", "hybrid")
+RANKINGS = ("bm25", "lexical", "dense", "hybrid")
+"""``bm25`` is the plain baseline, over the code as it is; ``lexical`` is the ranking by words of the product."""
 _CHUNK_SCORES = 2**23  # similarities held at a time, for each ranking
 
 
@@ -105,43 +108,84 @@ class Vectors:
         return np.stack([self._known[key] for key in keys])
 
 
-def rank_task(task: Task, vectors: Vectors, weight: float) -> dict[str, np.ndarray]:
-    """The rank (from 1, ties averaged) of the right candidate of each query, by ranking.
-
-    Args:
-        weight: share of the dense part in ``hybrid``, 0..1.
-    """
+def rank_task(task: Task, vectors: Vectors, ranker: Ranker) -> dict[str, np.ndarray]:
+    """The rank (from 1, ties averaged) of the right candidate of each query, by ranking."""
     from core.evaluation.retrieval import ranks
 
-    words = WordIndex.from_texts(function.code for function in task.candidates)
+    plain = WordIndex.from_texts(function.code for function in task.candidates)
+    words = word_scores(task.candidates, ranker)
     asked, offered = vectors.queries(task.queries), vectors.functions(task.candidates)
     found: dict[str, list[np.ndarray]] = {name: [] for name in RANKINGS}
     step = max(1, _CHUNK_SCORES // len(task.candidates))
     for start in range(0, len(task.queries), step):
         part = slice(start, start + step)
-        lexical = words.score_matrix(task.queries[part])
+        parts = words.part_matrix(task.queries[part])
         dense = asked[part] @ offered.T
-        scores = {"bm25": lexical, "dense": dense, "hybrid": hybrid(dense, lexical, weight)}
+        scores = {
+            "bm25": plain.score_matrix(task.queries[part]),
+            "lexical": ranker.by_words(parts),
+            "dense": dense,
+            "hybrid": ranker.by_all(parts, dense),
+        }
         for name, values in scores.items():
             found[name].append(ranks(values, task.relevant[part]))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def fusion_weight(
-    functions: Sequence[Function], vectors: Vectors, n: int = 1000, seed: int = 0
-) -> tuple[float, dict[float, float]]:
-    """The dense weight with the highest MRR on a validation sample, and the MRR of every weight.
+def word_scores(functions: Sequence[Function], ranker: Ranker) -> WordScores:
+    """The scores by words over functions without their documentation."""
+    return WordScores(count_words(named_text(f.name, f.code) for f in functions), ranker)
+
+
+def fit_ranker(
+    functions: Sequence[Function],
+    vectors: Vectors,
+    *,
+    translation: Translation | None = None,
+    n: int = 1000,
+    seed: int = 0,
+) -> tuple[Ranker, dict[str, float]]:
+    """The weights of all scores, fitted on a validation sample, and the validation MRR they reach.
 
     Each query counts twice, with its function's name shown and hidden.
 
     Args:
         functions: of the validation split; none of them may be tested on.
+        vectors: of the encoder.
+        translation: learnt from training pairs.
+
+    Returns:
+        (ranker, MRR): ``all`` and ``words`` (all but the vectors) are the two rankings, ``without <score>`` is
+        what is left of the former when its weights are fitted without that score. Measured where it was fitted.
     """
     shown, hidden, _ = sample_tasks(functions, n, seed)
     asked = vectors.queries(shown.queries)
-    dense, lexical = [], []
+    ranker = Ranker(translation=translation)
+    pools = []
     for task in (shown, hidden):
-        dense.append(asked @ vectors.functions(task.candidates).T)
-        lexical.append(WordIndex.from_texts(f.code for f in task.candidates).score_matrix(task.queries))
-    relevant = shown.relevant + hidden.relevant
-    return choose_weight(np.concatenate(dense), np.concatenate(lexical), relevant, WEIGHTS)
+        offered = vectors.functions(task.candidates)
+        words = word_scores(task.candidates, ranker).part_matrix(task.queries)
+        pools.append({"dense": asked @ offered.T, **words})
+    relevant = [shown.relevant, hidden.relevant]
+
+    def fitted(names: Sequence[str]) -> tuple[dict[str, float], float]:
+        weights = fit_weights(pools, relevant, names=names)
+        return weights, _mean_reciprocal(pools, relevant, weights)
+
+    names = list(pools[0])
+    by_words, mrr_words = fitted(names[1:])
+    by_all, mrr_all = fitted(names)
+    mrr = {"all": mrr_all, "words": mrr_words}
+    mrr |= {f"without {name}": fitted([other for other in names if other != name])[1] for name in names[1:]}
+    if not any(by_words.values()):  # nothing to learn from: as without a fit
+        by_words = {"bm25": 1.0}
+    return Ranker(by_words, by_all, translation), mrr
+
+
+def _mean_reciprocal(
+    pools: Sequence[dict[str, np.ndarray]], relevant: Sequence[Sequence[int]], weights: dict[str, float]
+) -> float:
+    from core.evaluation.retrieval import ranks
+
+    found = [1.0 / ranks(weighted(weights, pool), target) for pool, target in zip(pools, relevant)]
+    return float(np.mean(np.concatenate(found)))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"bm25": "#7a7a7a", "dense": "#0072b2", "hybrid": "#d55e00"}
-MARKS = {"bm25": "s", "dense": "o", "hybrid": "D"}
+COLOURS = {"bm25": "#7a7a7a", "lexical": "#009e73", "dense": "#0072b2", "hybrid": "#d55e00"}
+MARKS = {"bm25": "s", "lexical": "^", "dense": "o", "hybrid": "D"}
 _STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -31,8 +31,8 @@ def retrieval_figure(
     path: str | os.PathLike[str], tasks: Sequence[Task], metrics: Mapping[str, Mapping[str, Any]]
 ) -> Path:
     """MRR of every ranking and task with its 95 % interval, one line a task."""
-    figure, (axes,) = _canvas(1, width=6.4, height=0.9 + 0.52 * len(tasks))
-    for offset, ranking in zip((0.2, 0.0, -0.2), RANKINGS):
+    figure, (axes,) = _canvas(1, width=6.4, height=0.9 + 0.62 * len(tasks))
+    for offset, ranking in zip((0.27, 0.09, -0.09, -0.27), RANKINGS):
         found = [metrics[f"mrr_{ranking}_{task.name}"] for task in tasks]
         values = [one["value"] for one in found]
         spread = [[one["value"] - one["low"] for one in found], [one["high"] - one["value"] for one in found]]
@@ -45,7 +45,7 @@ def retrieval_figure(
     axes.set_xlim(0, 1)
     axes.set_xlabel("mean reciprocal rank, 95 % interval")
     axes.grid(axis="y", visible=False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     return _save(figure, path)
 
 
@@ -59,13 +59,13 @@ def robustness_figure(path: str | os.PathLike[str], points: Sequence[Point]) -> 
             axes.set_title(f"function names {task}", fontsize=9)
     for axes in panels[::2]:
         axes.set_ylabel("mean reciprocal rank")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
     return _save(figure, path)
 
 
 def _robustness_panel(axes: Axes, points: list[Point], axis: str) -> None:
     levels = list(dict.fromkeys(point.level for point in points))
-    for ranking, offset in zip(RANKINGS, (-0.09, 0.0, 0.09)):
+    for ranking, offset in zip(RANKINGS, (-0.12, -0.04, 0.04, 0.12)):
         line = [point for point in points if point.ranking == ranking]
         places = [place + offset for place in range(len(line))]
         spread = [[p.mrr - p.low for p in line], [p.high - p.mrr for p in line]]
@@ -79,7 +79,7 @@ def _robustness_panel(axes: Axes, points: list[Point], axis: str) -> None:
         axes.plot(places[:joined], [p.mrr for p in line[:joined]], color=COLOURS[ranking], linewidth=1.2)
     hybrid = [point for point in points if point.ranking == "hybrid"]
     axes.plot(
-        [place + 0.09 for place in range(len(hybrid))], [p.before for p in hybrid], "_", markersize=10,
+        [place + 0.12 for place in range(len(hybrid))], [p.before for p in hybrid], "_", markersize=10,
         color="#222222", label="hybrid, the same functions before",
     )  # fmt: skip
     name = (lambda level: f"{level:.0%}") if axis == "rate" else (lambda level: f"{level:.0f}")
@@ -124,17 +124,20 @@ def _curve(axes: Axes, history: Sequence[Mapping[str, float]], name: str, colour
         axes.plot(*zip(*found), color=colour, label=label, linewidth=1.3, marker=mark, markersize=3)
 
 
-def weight_figure(path: str | os.PathLike[str], curve: Mapping[float, float], chosen: float) -> Path:
-    """Validation MRR of the hybrid ranking for every weight of the dense part; the mark is the chosen one."""
-    figure, (axes,) = _canvas(1, width=4.2, height=2.6)
-    axes.plot(list(curve), list(curve.values()), color=COLOURS["hybrid"], linewidth=1.3)
-    axes.plot([chosen], [curve[chosen]], MARKS["hybrid"], color=COLOURS["hybrid"])
-    axes.annotate(
-        f"{chosen:g}", (chosen, curve[chosen]), textcoords="offset points", xytext=(0, 6), ha="center"
-    )
-    axes.set_xlabel("weight of the dense part (0: BM25 alone, 1: dense alone)")
-    axes.set_ylabel("MRR on validation")
-    axes.margins(y=0.2)
+def parts_figure(path: str | os.PathLike[str], fitted: Mapping[str, float]) -> Path:
+    """Validation MRR of the hybrid ranking, of the one by words, and without each score."""
+    figure, (axes,) = _canvas(1, width=4.8, height=0.8 + 0.28 * len(fitted))
+    names = {"all": "hybrid", "words": "words alone"}
+    for place, (name, value) in enumerate(fitted.items()):
+        kind = {"all": "hybrid", "words": "lexical"}.get(name, "bm25")
+        axes.plot([value], [place], MARKS[kind], color=COLOURS[kind])
+        axes.annotate(
+            f"{value:.3f}", (value, place), textcoords="offset points", xytext=(8, 0), va="center", fontsize=8
+        )
+    axes.set_yticks(range(len(fitted)), [names.get(name, f"hybrid {name}") for name in fitted])
+    axes.set_ylim(len(fitted) - 0.5, -0.5)
+    axes.margins(x=0.3)
+    axes.set_xlabel("MRR on validation, names shown and hidden")
     return _save(figure, path)
 
 

@@ -1,20 +1,22 @@
-"""Two rankings into one: similarity and BM25, each brought to 0..1 within a query, added with one weight.
+"""Several scores of the same functions into one.
 
-The weight of the dense part is the only number to choose, and it is chosen on validation queries; a weight
-that was swept on the queries it is then reported on says nothing.
+Where validation queries were at hand, the scores are added as they are, with one weight each
+(`fit_weights`, a multinomial regression: the right function against the others). Weights that were fitted on
+the queries they are then reported on would say nothing. Where there were none, similarity and BM25 are each
+brought to 0..1 within a query and added with a general weight (`hybrid`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from core.errors import ConfigError, DataError
 
 DENSE_WEIGHT = 0.7
-"""Used where an encoder carries no weight of its own."""
-WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
+"""Share of the dense part where nothing was fitted."""
+Scores = Mapping[str, np.ndarray]
 
 
 def unit_range(scores: np.ndarray) -> np.ndarray:
@@ -47,7 +49,7 @@ def hybrid(
 
     Args:
         dense: cosine similarities, (N,) or (Q, N).
-        lexical: BM25, same shape.
+        lexical: scores by words, same shape.
         weight: share of the dense part, 0..1.
         has_dense: (N,) bool; documents without a vector yet are ranked by their words alone.
 
@@ -72,41 +74,90 @@ def hybrid(
     return np.float32(weight) * by_meaning + np.float32(1 - weight) * by_words
 
 
-def choose_weight(
-    dense: np.ndarray,
-    lexical: np.ndarray,
-    relevant: Sequence[int] | np.ndarray,
-    weights: Sequence[float] = WEIGHTS,
-) -> tuple[float, dict[float, float]]:
-    """The dense weight with the highest MRR on validation queries, and the MRR of every weight tried.
+def weighted(weights: Mapping[str, float], scores: Scores) -> np.ndarray:
+    """The sum of the scores, each times its weight; float32, their common shape.
 
-    Of equal weights the one nearest `DENSE_WEIGHT` wins, so that a flat curve moves nothing. Ties in rank
-    count as their average.
+    Raises:
+        DataError: a weight without its scores.
+
+    >>> weighted({"a": 2.0, "b": -1.0}, {"a": np.array([1.0, 0.0]), "b": np.array([0.5, 0.5])}).tolist()
+    [1.5, -0.5]
+    """
+    missing = sorted(set(weights) - set(scores))
+    if missing or not weights:
+        raise DataError("scores", seen=f"none of {', '.join(missing)}", expected="a score for each weight")
+    total: np.ndarray = np.zeros((), dtype=np.float32)
+    for name, weight in weights.items():
+        total = total + np.float32(weight) * np.asarray(scores[name], dtype=np.float32)
+    return total.astype(np.float32, copy=False)
+
+
+def fit_weights(
+    pools: Sequence[Scores],
+    relevant: Sequence[Sequence[int] | np.ndarray],
+    *,
+    names: Sequence[str] | None = None,
+    ridge: float = 1e-3,
+) -> dict[str, float]:
+    """The weights under which the right function is likeliest: ``softmax(weighted(weights, scores))``.
 
     Args:
-        dense: (Q, C) similarities of validation queries.
-        lexical: (Q, C) BM25 of the same.
-        relevant: (Q,) column of the right answer.
+        pools: validation pools, each with scores (Q, C).
+        relevant: for each pool, (Q,) the column of the right answer.
+        names: which scores; default all of the first pool.
+        ridge: pull towards 0 of the weights, in units of each score's standard deviation.
 
-    >>> weight, curve = choose_weight(np.eye(3), 1 - np.eye(3), [0, 1, 2], weights=(0.0, 0.5, 1.0))
-    >>> weight, curve[0.0] < curve[1.0]
-    (1.0, True)
+    Returns:
+        Weights by name, none below 0; a score that is constant gets 0.
+
+    Raises:
+        DataError: no pool, shapes that differ, NaN or infinity.
+
+    >>> good, noise = np.eye(3), np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 0]])
+    >>> weights = fit_weights([{"good": good, "noise": noise}], [[0, 1, 2]])
+    >>> weights["good"] > 1, weights["noise"]
+    (True, 0.0)
     """
-    from core.evaluation.retrieval import ranks
+    from scipy.optimize import minimize
 
-    dense, lexical = unit_range(dense), unit_range(lexical)
+    names = list(pools[0]) if names is None and pools else list(names or ())
+    arrays = [_checked(pool, names, rows) for pool, rows in zip(pools, relevant, strict=True)]
+    if not names or not arrays:
+        raise DataError("validation scores", seen="none", expected="at least one pool with one score")
+    spread = np.sqrt(
+        [np.mean([float(np.var(a[f], axis=1).mean()) for a, _ in arrays]) for f in range(len(names))]
+    )
+    scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0.0)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = ridge * float(weights @ weights), 2 * ridge * weights
+        for array, target in arrays:
+            rows = np.arange(len(target))
+            logits = np.einsum("f,fqc->qc", (weights * scale).astype(np.float32), array)
+            logits -= logits.max(axis=1, keepdims=True)
+            share = np.exp(logits)
+            total = share.sum(axis=1, keepdims=True)
+            value += float(np.mean(np.log(total[:, 0]) - logits[rows, target])) / len(arrays)
+            share /= total
+            share[rows, target] -= 1
+            slope = np.einsum("qc,fqc->f", share, array) / len(target)
+            gradient = gradient + slope * scale / len(arrays)
+        return value, np.asarray(gradient, dtype=np.float64)
+
+    start = np.zeros(len(names))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(names))
+    return {name: float(value) for name, value in zip(names, found.x * scale)}
+
+
+def _checked(
+    pool: Scores, names: Sequence[str], relevant: Sequence[int] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of one pool as float32 (F, Q, C), and the right columns (Q,)."""
     target = np.asarray(relevant, dtype=np.int64)
-    if dense.shape != lexical.shape or dense.ndim != 2 or target.shape != dense.shape[:1]:
-        raise DataError(
-            "validation scores",
-            seen=(dense.shape, lexical.shape, target.shape),
-            expected="(Q, C), (Q, C) and (Q,)",
-        )
-    curve = {
-        float(weight): float(
-            np.mean(1.0 / np.asarray(ranks(weight * dense + (1 - weight) * lexical, target)))
-        )
-        for weight in weights
-    }
-    best = max(curve, key=lambda weight: (curve[weight], -abs(weight - DENSE_WEIGHT)))
-    return best, curve
+    shapes = [np.shape(pool[name]) for name in names]
+    if len(set(shapes)) != 1 or len(shapes[0]) != 2 or target.shape != shapes[0][:1]:
+        raise DataError("validation scores", seen=(shapes, target.shape), expected="(Q, C) each, and (Q,)")
+    array = np.stack([np.asarray(pool[name], dtype=np.float32) for name in names])
+    if not np.isfinite(array).all():
+        raise DataError("validation scores", seen="NaN or infinity", expected="finite numbers")
+    return array, target

@@ -19,6 +19,10 @@ import numpy as np
 
 K1 = 1.5
 B = 0.75
+NAMED_B = 0.9
+"""b over texts with their names (`named_text`), chosen on validation functions."""
+NAME_TIMES = 5
+"""How often the name counts in `named_text`, chosen on validation functions."""
 _STOP_WORDS = (
     "a an and are as at be by for from if in into is it its of on or so that the then this to was were"
 )
@@ -68,6 +72,18 @@ def words(text: str) -> list[str]:
     []
     """
     return [stem for run in _RUNS.findall(text) for stem in _stems(run)]
+
+
+def named_text(name: str, text: str) -> str:
+    """The text of a function with its name put before it several times: the name says most about it.
+
+    Args:
+        name: qualified or not; its last part counts.
+
+    >>> named_text("Stack.push", "def push(self): ...").count("push")
+    6
+    """
+    return f"{name.rpartition('.')[2]}\n" * NAME_TIMES + text
 
 
 @dataclass(frozen=True)
@@ -153,8 +169,8 @@ class WordIndex:
     """BM25: the sum over a query's words of idf * tf / (tf + k1 (1 - b + b length / mean length)).
 
     idf = ln(1 + (N - df + .5) / (df + .5)) (Robertson & Zaragoza 2009, the form bm25s calls "lucene"); k1 =
-    1.5, b = .75. Every (word, document) pair is scored once, here; a query then adds up the postings of its
-    own words only.
+    1.5, b = .75 unless said otherwise. Every (word, document) pair is scored once, here; a query then adds up
+    the postings of its own words only.
 
     >>> index = WordIndex(count_words(["def read_file(path)", "def writeFile(path)", "def close()"]))
     >>> [round(float(score), 2) for score in index.scores("reading files")]
@@ -163,7 +179,7 @@ class WordIndex:
     {'read': 0.36, 'file': 0.172}
     """
 
-    def __init__(self, counts: WordCounts) -> None:
+    def __init__(self, counts: WordCounts, *, k1: float = K1, b: float = B) -> None:
         import bm25s
 
         self.size = counts.size
@@ -172,12 +188,12 @@ class WordIndex:
         lengths = np.bincount(counts.documents, weights=counts.counts, minlength=self.size)
         mean = lengths.mean() if lengths.any() else 1.0
         idf = np.log1p((self.size - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
-        penalty = (K1 * (1 - B + B * lengths / mean)).astype(np.float32)
+        penalty = (k1 * (1 - b + b * lengths / mean)).astype(np.float32)
         data = counts.counts.astype(np.float32)
         data /= data + penalty[counts.documents]
         data *= np.repeat(idf, frequency)
         self._data, self._documents, self._indptr = data, counts.documents, counts.indptr
-        self._bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
+        self._bm25 = bm25s.BM25(k1=k1, b=b, method="lucene")
         self._bm25.vocab_dict = self.vocabulary
         self._bm25.nonoccurrence_array = None
         self._bm25.scores = {

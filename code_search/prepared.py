@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from code_search.data.functions import Function
-from code_search.learn.pairs import PairArrays, prepare_pairs, typed_leaves
+from code_search.learn.pairs import PairArrays, prepare_pairs, query_of, typed_leaves
 from code_search.model import CodeEncoder, build_encoder, build_tokenizer
 from code_search.tokenize import CodeTokenizer
+from code_search.translate import Translation, count_pairs, learn_translation
 from core.files import read_json, sha256_file, write_json
 
 PAIRS, FACTS = "pairs.npz", "prepared.json"
 _TYPES_FROM = 4000  # functions of a language that are asked for the node types there are
+_COUNTED = 4000  # pairs that a process counts at a time
 _LONGEST = 2000  # characters of a code that the vocabulary is learned from
 
 
@@ -55,6 +58,23 @@ def prepare(
         functions, tokenizer, code_length=code_length, text_length=text_length, workers=workers
     )
     return Prepared(tokenizer, pairs, code_length, text_length)
+
+
+def table_of_words(functions: Sequence[Function], workers: int = 1) -> Translation:
+    """Which words of code go with which words of documentation, learnt from the training pairs.
+
+    Args:
+        functions: training pairs.
+        workers: processes that count words.
+    """
+    pairs = [(query_of(function.documentation), function.code) for function in functions]
+    if workers <= 1 or len(pairs) < 2000:
+        return learn_translation(*count_pairs(pairs))
+    parts = [pairs[start : start + _COUNTED] for start in range(0, len(pairs), _COUNTED)]
+    with ProcessPoolExecutor(workers) as pool:
+        counted = list(pool.map(count_pairs, parts))
+    queries = [bag for part, _ in counted for bag in part]
+    return learn_translation(queries, [bag for _, part in counted for bag in part])
 
 
 def save_prepared(prepared: Prepared, folder: Path) -> None:

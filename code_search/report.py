@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from code_search.evaluate import Task, Vectors, rank_task
-from code_search.figures import retrieval_figure, robustness_figure, training_figure, weight_figure
-from code_search.fuse import DENSE_WEIGHT
+from code_search.figures import parts_figure, retrieval_figure, robustness_figure, training_figure
+from code_search.ranker import Ranker
 from code_search.robustness import robustness
 from code_search.scores import (
     BASELINE,
@@ -27,11 +27,11 @@ from code_search.scores import (
 def evaluate(
     tasks: Sequence[Task],
     vectors: Vectors,
-    weight: float | None,
+    ranker: Ranker,
     folder: Path,
     *,
     histories: Mapping[str, Sequence[Mapping[str, float]]],
-    weights: Mapping[float, float],
+    fitted: Mapping[str, float],
     bootstrap: int,
     functions: int,
     counts: Sequence[int | None],
@@ -43,25 +43,24 @@ def evaluate(
     Args:
         tasks: from `sample_tasks`, and any further ones.
         vectors: of the encoder.
-        weight: share of the dense part in hybrid ranking; None for the general one.
+        ranker: of the model.
         folder: existing folder, named ``evaluation`` below the pipeline's outputs in the end.
         histories: of the training stages, for a figure.
-        weights: validation MRR by dense weight, for a figure.
+        fitted: validation MRR of `code_search.evaluate.fit_ranker`, for a figure.
         bootstrap: resamples.
         functions, counts, rates, draws: of `robustness`: on how many functions, and how much is renamed.
 
     Returns:
         The part of `core.tracking.Result` that evaluation decides.
     """
-    weight = DENSE_WEIGHT if weight is None else weight
     primary = next(task for task in tasks if task.name == PRIMARY_TASK)
-    ranks = [rank_task(task, vectors, weight) for task in tasks]
+    ranks = [rank_task(task, vectors, ranker) for task in tasks]
     found = metrics(tasks, ranks, bootstrap)
     points = [
         point
         for task in tasks[:2]
         for point in robustness(
-            _first(task, functions), vectors, weight, counts=counts, rates=rates, seeds=range(draws)
+            _first(task, functions), vectors, ranker, counts=counts, rates=rates, seeds=range(draws)
         )
     ]
     ranks_frame(tasks, ranks).to_csv(folder / "ranks.csv", index=False)
@@ -75,8 +74,8 @@ def evaluate(
         training_figure(folder / "training.png", histories): (
             "Loss, validation MRR and collapse diagnostics of the trainings"
         ),
-        weight_figure(folder / "weight.png", weights, weight): (
-            "Validation MRR of hybrid search by the weight of its dense part"
+        parts_figure(folder / "parts.png", fitted): (
+            "Validation MRR of hybrid search, and of what is left without each of its scores"
         ),
     }
     return {
@@ -87,8 +86,13 @@ def evaluate(
             {"file": f"evaluation/{path.name}", "caption": caption} for path, caption in figures.items()
         ],
         "tables": [recall_table(tasks, ranks), robustness_table(points)],
-        "notes": [*NOTES, f"Weight of the dense part: {weight:g}."],
+        "notes": [*NOTES, _weights(ranker)],
     }
+
+
+def _weights(ranker: Ranker) -> str:
+    shown = ", ".join(f"{name} {value:.3g}" for name, value in ranker.all.items())
+    return f"Weights of the hybrid ranking: {shown}." if shown else "The hybrid ranking was not fitted."
 
 
 def _first(task: Task, count: int) -> Task:

@@ -13,9 +13,9 @@ import numpy as np
 
 from code_search.data.functions import Function
 from code_search.data.mutate import local_variables, rename_variables
-from code_search.evaluate import RANKINGS, Task, Vectors
-from code_search.fuse import hybrid
+from code_search.evaluate import RANKINGS, Task, Vectors, word_scores
 from code_search.lexical import WordIndex
+from code_search.ranker import Ranker
 
 COUNTS: tuple[int | None, ...] = (0, 1, 2, 4, 8, None)
 """Variables renamed a function; None: all of them."""
@@ -29,7 +29,7 @@ class Point:
 
     Attributes:
         task: name of the task (names shown or hidden).
-        ranking: ``bm25``, ``dense`` or ``hybrid``.
+        ranking: one of `code_search.evaluate.RANKINGS`.
         axis: ``count`` or ``rate``; level: variables renamed (None: all), or the share of them.
         n: functions that have so many variables (``count``), or any (``rate``).
         before: their mean reciprocal rank without renaming.
@@ -54,7 +54,7 @@ class Point:
 def robustness(
     task: Task,
     vectors: Vectors,
-    weight: float,
+    ranker: Ranker,
     *,
     counts: Sequence[int | None] = COUNTS,
     rates: Sequence[float] = RATES,
@@ -68,11 +68,11 @@ def robustness(
     Args:
         task: with one candidate a query (query i asks for candidate i).
         vectors: of the encoder.
-        weight: share of the dense part in ``hybrid``.
+        ranker: of the model.
         seeds: one draw of the variables each.
     """
     variables = [len(local_variables(f.code, f.language)) for f in task.candidates]
-    base = _Base(task, vectors, weight)
+    base = _Base(task, vectors, ranker)
     amounts: list[tuple[str, float | None]] = [("count", count) for count in counts]
     amounts += [("rate", rate) for rate in rates]
     points = []
@@ -98,8 +98,8 @@ def _how_many(axis: str, level: float | None, variables: int) -> int | None:
 class _Base:
     """Scores of the pool as it is, into which the scores of renamed answers are put."""
 
-    def __init__(self, task: Task, vectors: Vectors, weight: float) -> None:
-        self.task, self.vectors, self.weight = task, vectors, weight
+    def __init__(self, task: Task, vectors: Vectors, ranker: Ranker) -> None:
+        self.task, self.vectors, self.ranker = task, vectors, ranker
         self.asked = vectors.queries(task.queries)
         self.dense = self.asked @ vectors.functions(task.candidates).T
         self.before = self.reciprocal([0] * len(task.queries), 0)
@@ -111,15 +111,27 @@ class _Base:
         candidates = self.task.candidates
         answers = [_renamed(function, k, seed) for function, k in zip(candidates, many)]
         own = np.arange(len(candidates))
-        dense = self.dense.copy()
-        dense[own, own] = np.einsum("nd,nd->n", self.asked, self.vectors.functions(answers))
+        similar = np.einsum("nd,nd->n", self.asked, self.vectors.functions(answers))
+        dense = self._with(self.dense, similar)
         # Statistics of words are taken over the pool and the renamed answers together.
-        codes = [function.code for function in [*candidates, *answers]]
-        scores = WordIndex.from_texts(codes).score_matrix(self.task.queries)
-        lexical = scores[:, : len(own)].copy()
-        lexical[own, own] = scores[own, len(own) + own]
-        found = {"bm25": lexical, "dense": dense, "hybrid": hybrid(dense, lexical, self.weight)}
+        both = [*candidates, *answers]
+        plain = WordIndex.from_texts(function.code for function in both).score_matrix(self.task.queries)
+        words = word_scores(both, self.ranker).part_matrix(self.task.queries)
+        parts = {name: self._with(values, values[own, len(own) + own]) for name, values in words.items()}
+        found = {
+            "bm25": self._with(plain, plain[own, len(own) + own]),
+            "lexical": self.ranker.by_words(parts),
+            "dense": dense,
+            "hybrid": self.ranker.by_all(parts, dense),
+        }
         return {name: 1.0 / ranks(values, own) for name, values in found.items()}
+
+    def _with(self, scores: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """The scores of the pool (N, N) out of the first columns, those of the right answers put in."""
+        own = np.arange(len(answers))
+        changed = np.array(scores[:, : len(own)], dtype=np.float32)
+        changed[own, own] = answers
+        return changed
 
     def point(
         self, axis: str, level: float | None, rows: list[int], draws: list[np.ndarray], ranking: str

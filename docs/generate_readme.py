@@ -28,7 +28,7 @@ def evidence_table(root: Path) -> str:
 
 
 def _section(pipeline: str, evidence: dict[str, Any]) -> str:
-    metrics = list(next(iter(evidence["arms"].values())))
+    metrics = list(dict.fromkeys(name for values in evidence["arms"].values() for name in values))
     lines = [
         f"**{pipeline}** ({evidence['source']}; {len(evidence['seeds'])} seeds; "
         f"{evidence['minutes']:.0f} minutes on 2 cores). "
@@ -39,7 +39,7 @@ def _section(pipeline: str, evidence: dict[str, Any]) -> str:
     ]
     for arm, values in evidence["arms"].items():
         lines.append(
-            f"| {arm} | " + " | ".join(_mean_and_spread(values[metric]) for metric in metrics) + " |"
+            f"| {arm} | " + " | ".join(_mean_and_spread(values.get(metric)) for metric in metrics) + " |"
         )
     lines += [
         "",
@@ -53,7 +53,9 @@ def _section(pipeline: str, evidence: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _mean_and_spread(values: list[float]) -> str:
+def _mean_and_spread(values: list[float] | None) -> str:
+    if values is None:
+        return ""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{statistics.fmean(values):.3f} ± {spread:.3f}"
 

@@ -30,7 +30,7 @@ def read_clips(
     quarantine: Quarantine,
     *,
     manifest: str | os.PathLike[str] | None = None,
-    folds: Mapping[str, Sequence[int]] = FOLDS,
+    folds: Mapping[Any, Sequence[int]] = FOLDS,
     seed: int = 0,
 ) -> list[Clip]:
     """The clips of a source, as its tables list them; the files are not opened yet.

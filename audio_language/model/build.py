@@ -38,7 +38,7 @@ def tiny_config(
             "hidden_size": text_width,
             "num_hidden_layers": text_layers,
             "num_attention_heads": 4,
-            "intermediate_size": 4 * text_width,
+            "intermediate_size": 2 * text_width,
             "max_position_embeddings": text_length + 2,
             "hidden_dropout_prob": dropout,
             "attention_probs_dropout_prob": dropout,

@@ -113,25 +113,28 @@ class TemporalClap(nn.Module):
         with torch.no_grad():
             self.clap.logit_scale_a.fill_(math.log(scale))
 
-    def trained(self, part: Part, *, text_layers: int = 1) -> None:
+    def trained(self, part: Part, *, text_layers: int = 1, text_embeddings: bool = False) -> None:
         """Let gradients reach everything (``all``), or what post-training changes (``post``).
 
         ``post``: the last ``text_layers`` layers, pooler and projection of the text tower, the projection of
         the audio tower, and the head. Everything else is frozen, as in TeminAL's code, where the features of
-        the audio tower stay as they are.
+        the audio tower stay as they are. ``text_embeddings`` frees the text tower's embeddings too: one that
+        was trained from scratch on captions of single sounds has never met "before" and "after".
         """
         if part not in ("all", "post"):
             raise ConfigError("trained part", seen=part, expected="all or post")
         for parameter in self.parameters():
             parameter.requires_grad_(part == "all")
         if part == "post":
-            for module in self._post_modules(text_layers):
+            for module in self._post_modules(text_layers, text_embeddings):
                 module.requires_grad_(True)
         self.clap.logit_scale_a.requires_grad_(part == "all")
         self.clap.logit_scale_t.requires_grad_(False)  # belongs to a loss that nobody uses
 
-    def _post_modules(self, text_layers: int) -> Iterator[nn.Module]:
+    def _post_modules(self, text_layers: int, text_embeddings: bool) -> Iterator[nn.Module]:
         text = self.clap.text_model
+        if text_embeddings:
+            yield text.embeddings
         layers = text.encoder.layer
         yield from (layers[index] for index in range(max(0, len(layers) - text_layers), len(layers)))
         yield text.pooler

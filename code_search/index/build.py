@@ -184,7 +184,7 @@ def _model_of(old: Snapshot | None, wanted: str | None) -> ModelRecord | None:
         return None
     if old is not None and old.description.model is not None:
         return old.description.model
-    return None if wanted is None else ModelRecord(reference=wanted, digest="", dim=0, dense_weight=0.0)
+    return None if wanted is None else ModelRecord(reference=wanted, digest="", dim=0)
 
 
 class _State:

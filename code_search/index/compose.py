@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from code_search.index.snapshot import Description, FileRecord, Snapshot, TextTable
-from code_search.lexical import WordCounts, combine, count_words
+from code_search.lexical import WordCounts, combine, count_words, named_text
 
 _LONGEST_EMBEDDED = 6000
 _KEY_BYTES = 16
@@ -37,8 +37,13 @@ class Part:
 
 
 def indexed_text(name: str, source: str) -> str:
-    """What is counted, and tells one function from another: the qualified name, then the whole source."""
+    """What tells one function from another: the qualified name, then the whole source."""
     return f"{name}\n{source}"
+
+
+def counted_text(name: str, source: str) -> str:
+    """What is counted: the same, the last part of the name several times more."""
+    return named_text(name, indexed_text(name, source))
 
 
 def embedded_text(snapshot: Snapshot, row: int) -> str:
@@ -140,7 +145,7 @@ def _merge_words(old: WordCounts, source: np.ndarray, names: list[str], texts: l
     places = np.full(old.size, -1, dtype=np.int32)
     kept = np.flatnonzero(source >= 0)
     places[source[kept]] = kept
-    fresh = count_words(indexed_text(name, text) for name, text in zip(names, texts))
+    fresh = count_words(counted_text(name, text) for name, text in zip(names, texts))
     return combine([(old, places), (fresh, np.flatnonzero(source < 0).astype(np.int32))], len(source))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from code_search.index.compose import embedded_text
-from code_search.index.encoder import Encoder, dense_weight, keep_model, open_encoder
+from code_search.index.encoder import Encoder, keep_model, open_encoder
 from code_search.index.progress import Pace, Progress
 from code_search.index.snapshot import ModelRecord, Snapshot
 from code_search.index.store import Store
@@ -62,7 +62,7 @@ def embed(
             return snapshot, 0, [f"words only: {error}"]
     else:
         reference = ""
-    model = ModelRecord(reference, encoder.digest, encoder.dim, dense_weight(encoder))
+    model = ModelRecord(reference, encoder.digest, encoder.dim)
     notes = []
     if current is not None and current.digest and current.digest != model.digest:
         notes.append("the model is another one than before: all vectors were computed again")

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from code_search.fuse import DENSE_WEIGHT
+from code_search.ranker import Ranker, load_ranker
 from core.errors import DataError, KindredError
 
 REGISTRY = "models:/"
@@ -31,10 +31,22 @@ class Encoder(Protocol):
     def encode_functions(self, functions: list[str], /) -> np.ndarray: ...
 
 
-def dense_weight(encoder: Encoder) -> float:
-    """The fusion weight that was chosen with this encoder on its validation data, else the general one."""
-    weight = getattr(encoder, "dense_weight", None)
-    return DENSE_WEIGHT if weight is None else float(weight)
+def ranker_of(encoder: Encoder | None, reference: str) -> Ranker:
+    """What the model learnt about ranking; the general ranking where it learnt nothing, or is not at hand.
+
+    Args:
+        encoder: the encoder, where it is loaded.
+        reference: else its folder; only the ranker is read from it.
+
+    Raises:
+        CheckpointError: the ranker is damaged.
+    """
+    if encoder is not None:
+        found = getattr(encoder, "ranker", None)
+    else:
+        here = bool(reference) and (Path(reference) / "config.json").is_file()
+        found = load_ranker(reference) if here else None
+    return Ranker() if found is None else found
 
 
 def registered_model() -> str | None:

@@ -18,7 +18,7 @@ from code_search import lexical
 from code_search.data import repository
 from code_search.data.listing import list_files
 from code_search.data.repository import blob_id, read_bytes, read_file
-from code_search.index.compose import Unit, indexed_text
+from code_search.index.compose import Unit, counted_text
 from code_search.index.snapshot import FileRecord
 from core.errors import ConfigError
 from core.files import atomic_write
@@ -73,7 +73,7 @@ def rules() -> str:
     total = hashlib.sha256()
     for path in (*sorted(folder.glob("*.py")), Path(lexical.__file__)):
         total.update(path.name.encode() + b"\0" + path.read_bytes())
-    total.update(indexed_text("name", "source").encode())
+    total.update(counted_text("name", "source").encode())
     return total.hexdigest()[:16]
 
 

@@ -45,14 +45,15 @@ def print_explanation(why: dict[str, Any]) -> None:
     _survive_odd_names()
     how = f"{why['mode']}, {why['candidates']:,} candidates"
     print(f"{why['place']}  {why['name']}  {why['score']:.3f}  ({how})")
-    dense, lexical, weight = why["dense"], why["lexical"], why["dense_weight"]
+    dense, lexical, weights = why["dense"], why["lexical"], why["weights"]
     if dense:
-        share = f", weight {weight:g}" if weight is not None else ""
+        share = f", weight {weights['dense']:.3g}" if "dense" in weights else ""
         print(f"  by meaning: cosine {dense['score']:.3f}, place {dense['rank']:,}{share}")
-    share = f", weight {1 - weight:g}" if dense and weight is not None else ""
-    print(f"  by words:   BM25 {lexical['score']:.3f}, place {lexical['rank']:,}{share}")
+    print(f"  by words:   score {lexical['score']:.3f}, place {lexical['rank']:,}")
     for word, part in lexical["words"].items():
         print(f"    {word:<20} {part:6.3f}")
+    for word, part in lexical["translated"].items():
+        print(f"    {word:<20} {part:6.3f}  (by words that go with it)")
     if not lexical["words"]:
         print("    no word of the query occurs in it")
     if why["note"]:

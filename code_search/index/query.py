@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from code_search.fuse import hybrid
-from code_search.index.encoder import Encoder, open_encoder
+from code_search.index.encoder import Encoder, open_encoder, ranker_of
 from code_search.index.files import SIGNATURES, Signature, recall
 from code_search.index.freshness import Freshness
 from code_search.index.location import find_index, is_index
@@ -19,7 +18,7 @@ from code_search.index.ranking import Ranking, candidates, check_query, possible
 from code_search.index.result import Result, Results, first_lines
 from code_search.index.snapshot import Snapshot
 from code_search.index.store import Store
-from code_search.lexical import WordIndex
+from code_search.ranker import Ranker, WordScores
 from core.errors import ConfigError, DataError
 
 MOST_RESULTS = 1000
@@ -40,7 +39,8 @@ class Index:
 
     def __init__(self, snapshot: Snapshot, root: Path | None = None, encoder: Encoder | None = None) -> None:
         self.snapshot, self.root = snapshot, root
-        self._words: WordIndex | None = None
+        self._words: WordScores | None = None
+        self._ranker: Ranker | None = None
         self._vectors: np.ndarray | None = None
         self._signatures: dict[str, dict[Signature, str]] | None = None
         self._encoder = encoder
@@ -51,10 +51,20 @@ class Index:
         return len(self.snapshot)
 
     @property
-    def words(self) -> WordIndex:
-        """BM25 over the functions."""
+    def ranker(self) -> Ranker:
+        """What the model learnt about ranking. It is read without the encoder, which takes longer to load."""
+        if self._ranker is None:
+            model = self.snapshot.description.model
+            trained = model is not None and bool(model.digest)
+            reference = model.reference if model is not None else ""
+            self._ranker = ranker_of(self._encoder, reference) if trained else Ranker()
+        return self._ranker
+
+    @property
+    def words(self) -> WordScores:
+        """The scores by words over the functions."""
         if self._words is None:
-            self._words = WordIndex(self.snapshot.words)
+            self._words = WordScores(self.snapshot.words, self.ranker)
         return self._words
 
     @property
@@ -127,7 +137,7 @@ class Index:
         if len(found) < rank:
             raise DataError("rank", seen=rank, expected=f"at most {len(found)}, the number of results")
         place, result = found[-1]
-        model, row = self.snapshot.description.model, int(ranking.rows[place])
+        row = int(ranking.rows[place])
         dense = None
         if ranking.dense is not None and result.score_dense is not None:
             dense = {
@@ -141,12 +151,12 @@ class Index:
             "place": result.place,
             "name": result.name,
             "score": result.score,
-            "dense_weight": model.dense_weight if model and ranking.mode == "hybrid" else None,
+            "weights": dict(self.ranker.all) if ranking.mode == "hybrid" else {},
             "dense": dense,
             "lexical": {
                 "score": result.score_lexical,
                 "rank": 1 + int((ranking.lexical > ranking.lexical[place]).sum()),
-                "words": self.words.contributions(query, row),
+                **self._why(query, row),
             },
             "candidates": len(ranking.rows),
         }
@@ -157,15 +167,26 @@ class Index:
         has_vector = self.snapshot.has_vector
         if mode == "dense" and has_vector is not None:
             rows = rows[has_vector[rows]]
-        lexical = self._pick(self.words.scores(query), rows)
+        parts = {name: self._pick(values, rows) for name, values in self.words.parts(query).items()}
+        lexical = self.ranker.by_words(parts)
         if mode == "lexical" or has_vector is None or not len(rows):
             return Ranking(rows, lexical, None, lexical, mode, note)
         vector = np.asarray(self.encoder.encode_queries([query])[0], dtype=np.float32)
         dense = self._pick(self._matrix() @ vector, rows)
-        model = self.snapshot.description.model
-        assert model is not None
-        score = hybrid(dense, lexical, model.dense_weight, has_vector[rows]) if mode == "hybrid" else dense
+        score = self.ranker.by_all(parts, dense, has_vector[rows]) if mode == "hybrid" else dense
         return Ranking(rows, score, dense, lexical, mode, note)
+
+    def _why(self, query: str, row: int) -> dict[str, dict[str, float]]:
+        """What each word of the query adds to the score by words of one function, by the words that match."""
+        weights, words = self.ranker.words, self.words
+        parts = {"words": words.bm25.contributions(query, row), "translated": {}}
+        if words.translated is not None:
+            parts["translated"] = words.translated.contributions(query, row)
+        scale = {"words": weights.get("bm25", 0.0), "translated": weights.get("translation", 0.0)}
+        return {
+            name: {word: round(scale[name] * value, 3) for word, value in found.items()}
+            for name, found in parts.items()
+        }
 
     def _pick(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return values if len(rows) == len(values) else values[rows]

@@ -21,7 +21,7 @@ class Ranking:
     """Scores of C candidates.
 
     ``rows`` int (C,) ascending, row numbers of the snapshot; ``score`` float32 (C,) is what the order is
-    by; ``dense`` float32 (C,) cosine or None; ``lexical`` float32 (C,) BM25.
+    by; ``dense`` float32 (C,) cosine or None; ``lexical`` float32 (C,) by words.
     """
 
     rows: np.ndarray

@@ -19,9 +19,9 @@ class Result:
 
     Attributes:
         rank: 1 for the best.
-        score: what the ranking is by: 0..1 in hybrid mode, cosine in dense, BM25 in lexical.
+        score: what the ranking is by: comparable within one search only.
         score_dense: cosine similarity, None where no vector was used.
-        score_lexical: BM25.
+        score_lexical: of the words.
         path, start_line, end_line: where it is, relative to the indexed folder; lines from 1, both included.
         name: qualified name.
         lang: language.

@@ -32,7 +32,7 @@ from code_search.lexical import WordCounts
 from core.errors import DataError
 from core.files import atomic_directory, sha256_file
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,11 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """The encoder of the vectors; ``dense_weight`` is the fusion weight that travels with it."""
+    """The encoder of the vectors."""
 
     reference: str
     digest: str
     dim: int
-    dense_weight: float
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from code_search.data.functions import Function
+from code_search.ranker import Ranker
 from code_search.tokenize import CodeTokenizer
 
 _BATCH_TOKENS = 8192
@@ -24,8 +25,7 @@ class CodeEncoder:
         tokenizer: made its ids.
         code_length, text_length: tokens read of a function and of a query.
         digest: SHA-256 of the weights; "" before they are saved.
-        dense_weight: share of the dense score in hybrid ranking, chosen on validation data; None if never
-            chosen.
+        ranker: what was learnt about ranking with this encoder; None if nothing was.
         precision: ``32``, or ``bf16`` (about twice as fast for a transformer on processors that have it).
 
     Attributes: the arguments, and ``dim``.
@@ -39,12 +39,12 @@ class CodeEncoder:
         code_length: int,
         text_length: int,
         digest: str = "",
-        dense_weight: float | None = None,
+        ranker: Ranker | None = None,
         precision: str = "32",
     ) -> None:
         self.module, self.tokenizer = module, tokenizer
         self.code_length, self.text_length = code_length, text_length
-        self.digest, self.dense_weight, self.precision = digest, dense_weight, precision
+        self.digest, self.ranker, self.precision = digest, ranker, precision
         self.dim = int(module.dim)  # type: ignore[arg-type]
 
     def encode_queries(self, queries: Sequence[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The folder of an encoder: ``model.safetensors``, ``config.json`` with its SHA-256, ``tokenizer.json``."""
+"""The folder of an encoder: ``model.safetensors``, ``config.json`` with its SHA-256, ``tokenizer.json``, the ranker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from code_search.model.fields import FieldedText
+from code_search.ranker import load_ranker
 from code_search.tokenize import CodeTokenizer
 from core.encoders.text import TransformerText
 from core.errors import CheckpointError
@@ -44,7 +45,7 @@ def save_encoder(encoder: CodeEncoder, folder: str | os.PathLike[str]) -> str:
                 "markers": encoder.tokenizer.save(target),
                 "code_length": encoder.code_length,
                 "text_length": encoder.text_length,
-                "dense_weight": encoder.dense_weight,
+                "ranker": None if encoder.ranker is None else encoder.ranker.save(target),
                 "weights_sha256": digest,
             },
         )
@@ -76,7 +77,7 @@ def load_encoder(folder: str | os.PathLike[str], *, precision: str = "32") -> Co
         tokenizer = CodeTokenizer.load(home, config["markers"])
         return CodeEncoder(
             module.eval(), tokenizer, code_length=config["code_length"], text_length=config["text_length"],
-            digest=config["weights_sha256"], dense_weight=config["dense_weight"], precision=precision,
+            digest=config["weights_sha256"], ranker=load_ranker(home), precision=precision,
         )  # fmt: skip
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(

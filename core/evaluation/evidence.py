@@ -27,6 +27,7 @@ def run_evidence(
     comparisons: Sequence[tuple[str, str]],
     settings: Any,
     source: str = "demo",
+    default: bool | None = None,
     primary: str | None = None,
     reports: str | Path = "reports",
     say: Callable[[str], None] = print,
@@ -44,7 +45,9 @@ def run_evidence(
         seeds: at least 5, distinct; the same for all arms, hence paired.
         comparisons: (arm, arm) pairs; the difference is first - second.
         settings: whatever shapes the results (params, data digest); plain values or a settings model.
-        source: "demo" results go to ``evidence.json``, others beside it to ``evidence-SOURCE.json``.
+        source: what the results rest on, in a word: "demo" for generated data.
+        default: results on the pipeline's default source go to ``evidence.json`` (which is committed), others
+            beside it to ``evidence-SOURCE.json``. "demo" is the default source unless said otherwise.
         primary: the metric that the figure shows; the first one by default.
 
     Returns:
@@ -71,7 +74,7 @@ def run_evidence(
             seconds += found["seconds"]
             say(f"seed {seed}  {arm}: " + "  ".join(f"{k} {v:.4g}" for k, v in found["metrics"].items()))
     evidence = summarise(claim, source, seeds, results, comparisons, round(seconds / 60, 2))
-    name = "evidence" if source == "demo" else f"evidence-{source}"
+    name = "evidence" if (source == "demo" if default is None else default) else f"evidence-{source}"
     write_json(Path(reports) / pipeline / f"{name}.json", evidence)
     draw_evidence(evidence, Path(reports) / pipeline / f"{name}.png", primary)
     say(evidence_table(evidence))

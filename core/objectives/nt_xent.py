@@ -50,7 +50,7 @@ def nt_xent(
         gather.
 
     Used by:
-        mri_segmentation, code_search.
+        mri_segmentation, ct_reduction, code_search.
 
     Args:
         x: (N, d), first views, any float dtype.

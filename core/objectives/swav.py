@@ -38,7 +38,7 @@ def sinkhorn(
         statistic: pass `reduce`; the mass of a prototype is then that over all ranks.
 
     Used by:
-        no pipeline yet.
+        ct_reduction.
 
     Args:
         scores: (B, K) similarities of samples with prototypes, any float dtype.
@@ -107,7 +107,7 @@ def swav(
         statistic: pass `reduce`; assignments and loss are then those of the whole batch.
 
     Used by:
-        no pipeline yet.
+        ct_reduction.
 
     Args:
         high: scores of the high-resolution crops, each (B, K): unit embeddings times unit prototypes.

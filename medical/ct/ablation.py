@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medical.ct.evaluate import classification, probe_probabilities
+from medical.ct.evaluate import class_metrics, probe_probabilities
 from medical.ct.learn.train import pretrain, steps_of
 from medical.ct.model import SliceEncoder
 from medical.ct.select import Slices, select, select_to_ratio
@@ -20,12 +20,11 @@ UNTRAINED = "untrained"
 CLAIM = "Pretraining on the slices that hashing keeps is as good for a downstream AUC as on all, in less time"
 
 
-class Problem(NamedTuple):
-    """The slices of the comparison: (n, size, size) uint8 images with volume, patient, label and split."""
+class Comparison(NamedTuple):
+    """The slices of the comparison: (n, size, size) uint8 images with volume, label and split."""
 
     images: np.ndarray
     slices: Slices
-    patients: np.ndarray
     labels: np.ndarray
     train: np.ndarray
 
@@ -47,12 +46,13 @@ COMPARISONS = [
 
 
 def ablation_arms(
-    problem: Problem,
+    problem: Comparison,
     new_encoder: Callable[[int], SliceEncoder],
     *,
     threshold: int,
     epochs: float,
     settings: Mapping[str, Any],
+    regularisation: float = 0.1,
     **fitting: Any,
 ) -> dict[str, Callable[[int], dict[str, float]]]:
     """A function seed -> metrics for each arm, as `core.evaluation.evidence.run_evidence` calls them.
@@ -65,6 +65,7 @@ def ablation_arms(
         threshold: of the hash. Random and evenly spaced choices are of the same size.
         epochs: of the full arm; "equal steps" trains the reduced ones for as many steps as that takes.
         settings: of `medical.ct.learn.train.pretrain`.
+        regularisation: of the probe.
     """
     inside = np.flatnonzero(problem.train)
     whole = problem.slices
@@ -95,9 +96,8 @@ def ablation_arms(
         known = problem.labels >= 0
         rows = np.flatnonzero(known & problem.train), np.flatnonzero(known & ~problem.train)
         x, y = (encoder.embed(problem.images[part]) for part in rows)
-        scores = probe_probabilities(x, problem.labels[rows[0]], y)
-        found = classification(problem.labels[rows[1]], scores, problem.patients[rows[1]], samples=1)
-        return {name: one.value for name, one in found.items()}
+        scores = probe_probabilities(x, problem.labels[rows[0]], y, regularisation)
+        return class_metrics(problem.labels[rows[1]], scores)
 
     def untrained(seed: int) -> dict[str, float]:
         return {**probe(new_encoder(seed)), "slices": 0, "steps": 0, "seconds": 0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def kept_curve(
     return found
 
 
-def kept_by(keep: np.ndarray, groups: Sequence[Any]) -> list[dict[str, Any]]:
+def kept_by(keep: np.ndarray, groups: Any) -> list[dict[str, Any]]:
     """Slices, kept slices and kept share of each group: rows of a table.
 
     Args:

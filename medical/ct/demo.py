@@ -14,7 +14,7 @@ from core.files import atomic_directory
 from core.learning.determinism import generator
 from medical.ct.phantom import LENGTH_MM, Body, draw_body, mass_heights, slice_at
 
-VERSION = 1
+VERSION = 2
 FOLDER = Path(".kindred/demo")
 _ROOT_UID = "1.2.826.0.1.3680043.8.498.7"
 _SPACINGS = (1.25, 2.0, 2.5, 4.0)
@@ -114,7 +114,7 @@ def _header(patient: str, series: str, size: int, spacing: float, *, instance: i
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-    meta = FileMetaDataset()
+    meta: Any = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = f"{series}.{instance}"
     meta.TransferSyntaxUID = ExplicitVRLittleEndian

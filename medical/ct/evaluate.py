@@ -47,10 +47,16 @@ def classification(
         )  # fmt: skip
     rows = np.column_stack([labels, scores])
     found = {}
-    for name, one in (("auc", _auc), ("f1", _f1), ("accuracy", _accuracy)):
+    for name, one in _METRICS.items():
         low, high = bootstrap_interval(rows, patients, samples, seed, statistic=one)
         found[name] = Scored(one(rows), low, high, len(labels))
     return found
+
+
+def class_metrics(truth: Any, probabilities: Any) -> dict[str, float]:
+    """The numbers of `classification` without intervals."""
+    rows = np.column_stack([np.asarray(truth), np.asarray(probabilities, dtype=np.float64)])
+    return {name: one(rows) for name, one in _METRICS.items()}
 
 
 def probe_probabilities(
@@ -96,3 +102,6 @@ def _f1(rows: np.ndarray) -> float:
 
 def _accuracy(rows: np.ndarray) -> float:
     return score("accuracy", rows[:, 0].astype(np.int64), rows[:, 1:])
+
+
+_METRICS = {"auc": _auc, "f1": _f1, "accuracy": _accuracy}

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -39,14 +37,14 @@ def curve_figure(
     hit = [row for row in curve if row["threshold"] == chosen]
     if hit:
         axes.plot(
-            [chosen],
+            [hit[0]["threshold"]],
             [hit[0]["ratio"]],
             "D",
             color=ORANGE,
             markersize=7,
             label=f"chosen: {hit[0]['ratio']:.1%}",
         )
-    axes.set_xlabel("threshold: bits of 64 that may differ")
+    axes.set_xlabel("threshold: bits that may differ")
     axes.set_ylabel("kept share of the slices")
     axes.set_ylim(0, 1)
     axes.legend(frameon=False)
@@ -80,7 +78,7 @@ def coverage_figure(
     panels[0].axhline(overall, color=ORANGE, linewidth=1.3, label=f"over all: {overall:.1%}")
     panels[0].set_ylabel("kept share")
     panels[0].legend(frameon=False, loc="upper right")
-    panels[0].set_ylim(0, 1.25 * max([overall, *(row["ratio"] for row in deciles)]))
+    panels[0].set_ylim(0, min(1.18, 1.25 * max([overall, *(row["ratio"] for row in deciles)])))
     panels[0].set_title("Where slices stay" + _mark(demo), fontsize=10)
     return _save(figure, path)
 
@@ -107,7 +105,8 @@ def gallery_figure(
         for axes, name in ((top, "kept"), (below, "removed")):
             axes.imshow(pair[name], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         top.set_title(f"kept for {pair['size']}", fontsize=8)
-        below.set_title(f"removed, {pair['score']:.3g}", fontsize=8)
+        unit = " bits" if measure == "dhash" else ""
+        below.set_title(f"removed, {pair['score']:.3g}{unit}", fontsize=8)
     figure.suptitle(
         f"Kept slices, and the removed slice least like each ({measure})" + _mark(demo), fontsize=10
     )
@@ -191,15 +190,3 @@ def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return atomic_write(path, buffer.getvalue())
-
-
-def png_data(image: np.ndarray) -> str:
-    """A (H, W) uint8 image as a data address for HTML."""
-    import base64
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="png")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -29,12 +29,12 @@ def hamming(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     >>> hamming(np.array([[0, 1]], np.uint8), np.array([[0, 0], [255, 1]], np.uint8)).tolist()
     [[1, 8]]
     """
-    import faiss
+    from faiss import hammings, swig_ptr  # type: ignore[attr-defined]
 
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
     found = np.empty((len(a), len(b)), np.int32)
     if found.size:
-        faiss.hammings(*map(faiss.swig_ptr, (a, b)), len(a), len(b), a.shape[1], faiss.swig_ptr(found))
+        hammings(swig_ptr(a), swig_ptr(b), len(a), len(b), a.shape[1], swig_ptr(found))
     return found
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from core.errors import DataError
 
+_LOBES = 3.0
+_FRACTION = 22  # bits of Pillow's fixed-point weights for eight-bit images
 SIZES = (8, 16)
 """Sides of the hash that exist: 64 bits and 256 bits."""
 
 
 def resized(image: Any, hash_size: int = 8) -> np.ndarray:
-    """The image at (hash_size, hash_size + 1), uint8, by Pillow's Lanczos filter.
+    """The image at (hash_size, hash_size + 1), uint8: Pillow's ``resize`` with the Lanczos filter, bit for bit.
 
-    Hashes depend on this filter to the bit; a test holds it apart from what follows.
+    Pillow weights pixels by whole numbers (22 bits of fraction), first along the rows, then along the
+    columns, and rounds to eight bits after each. As two matrix products of whole numbers, which float64
+    holds exactly, that takes less than half of the time. So it is done for square images; for others Pillow,
+    which may then take the columns first, is asked itself. Hashes depend on the filter to the bit.
 
     Args:
         image: (H, W) uint8.
@@ -23,8 +29,6 @@ def resized(image: Any, hash_size: int = 8) -> np.ndarray:
     Raises:
         DataError: another dtype or rank, or an empty image.
     """
-    from PIL import Image
-
     grey = np.asarray(image)
     if grey.dtype != np.uint8 or grey.ndim != 2 or grey.size == 0:
         raise DataError(
@@ -33,8 +37,37 @@ def resized(image: Any, hash_size: int = 8) -> np.ndarray:
             expected="uint8 (H, W)",
             remedy="map Hounsfield units to eight bits with medical.ct.window first",
         )
-    small = Image.fromarray(grey).resize((hash_size + 1, hash_size), Image.Resampling.LANCZOS)
-    return np.asarray(small)
+    height, width = grey.shape
+    if height != width or height < 2 * hash_size:
+        from PIL import Image
+
+        small = Image.fromarray(grey).resize((hash_size + 1, hash_size), Image.Resampling.LANCZOS)
+        return np.asarray(small)
+    narrow = _rounded(grey.astype(np.float64) @ _weights(width, hash_size + 1))
+    return _rounded(_weights(height, hash_size).T @ narrow).astype(np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _weights(source: int, target: int) -> np.ndarray:
+    """(source, target) whole numbers: what each source pixel adds to a target pixel, times 2 ** 22."""
+    scale = source / target
+    stretch = max(scale, 1.0)
+    weights = np.zeros((source, target))
+    for column in range(target):
+        centre = (column + 0.5) * scale
+        first = max(0, int(centre - _LOBES * stretch + 0.5))
+        last = min(source, int(centre + _LOBES * stretch + 0.5))
+        place = (np.arange(first, last) - centre + 0.5) / stretch
+        inside = (place >= -_LOBES) & (place < _LOBES)
+        part = np.where(inside, np.sinc(place) * np.sinc(place / _LOBES), 0.0)
+        scaled = part * (1.0 / sum(part.tolist())) * 2.0**_FRACTION
+        weights[first:last, column] = np.trunc(scaled + np.where(scaled < 0, -0.5, 0.5))
+    return weights
+
+
+def _rounded(sums: np.ndarray) -> np.ndarray:
+    """Fixed-point sums to whole grey values in [0, 255], halves up, float64."""
+    return np.clip(np.floor((sums + 2.0 ** (_FRACTION - 1)) / 2.0**_FRACTION), 0, 255)
 
 
 def dhash_bits(image: Any, hash_size: int = 8) -> np.ndarray:

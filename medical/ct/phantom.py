@@ -50,11 +50,16 @@ def draw_body(rng: np.random.Generator, masses: int) -> Body:
                 float(side * rng.uniform(0.26, 0.46)),
                 float(rng.uniform(-0.2, 0.16)),
                 float(LENGTH_MM * rng.uniform(0.48, 0.82)),
-                float(rng.uniform(12.0, 22.0)),
+                float(rng.uniform(18.0, 34.0)),
             )
         )
+    width, depth, lungs, heart, liver = map(float, factors)
     return Body(
-        *map(float, factors),
+        width,
+        depth,
+        lungs,
+        heart,
+        liver,
         shift=(float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.05, 0.05))),
         phases=rng.uniform(0, 2 * np.pi, 12),
         texture=rng.standard_normal((14, 12, 12)),

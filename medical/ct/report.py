@@ -18,11 +18,11 @@ from medical.ct.figures import (
     curve_figure,
     downstream_figure,
     gallery_figure,
-    png_data,
     training_figure,
 )
 from medical.ct.images import Load
 from medical.ct.index import slice_name
+from medical.ct.page import image_address, png_address, render
 from medical.ct.select import METHODS
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ def evaluate(
     overlap = set(table.loc[table["split"] == "train", "patient"]) & set(
         table.loc[table["split"] == "test", "patient"]
     )
-    notes.append(f"Patients both in pretraining and in the test: {len(overlap)}.")
+    shared = f"Patients both in pretraining and in the test: {len(overlap)}."
     listed = [{"file": f"evaluation/{path.name}", "caption": caption} for path, caption in figures.items()]
     atomic_write(
         folder / "report.html",
-        _page(
+        render(
             demo=demo, kept=int(keep.sum()), slices=len(keep), ratio=ratio, method=method,
-            threshold=float(selection["threshold"]), warnings=notes, pairs=pairs, tables=tables,
-            figures=[{"data": _embedded(path), "caption": caption} for path, caption in figures.items()],
+            threshold=float(selection["threshold"]), warnings=notes, shared=shared, pairs=pairs, tables=tables,
+            figures=[{"data": png_address(path.read_bytes()), "caption": caption} for path, caption in figures.items()],
         ),
     )  # fmt: skip
     return {
@@ -120,7 +120,7 @@ def evaluate(
         "metrics": metrics,
         "figures": listed,
         "tables": tables,
-        "notes": notes,
+        "notes": [*notes, shared],
     }
 
 
@@ -148,8 +148,8 @@ def example_pairs(table: pd.DataFrame, count: int, *, rising: bool, load: Load) 
         {
             "kept": above[number],
             "removed": below[number],
-            "kept_data": png_data(above[number]),
-            "removed_data": png_data(below[number]),
+            "kept_data": image_address(above[number]),
+            "removed_data": image_address(below[number]),
             "score": float(picked["score"].iloc[number]),
             "size": int(kept["group_size"].iloc[number]),
             "name": slice_name(kept.iloc[number]),
@@ -244,19 +244,3 @@ def _rejected_table(rejected: pd.DataFrame) -> dict[str, Any]:
 
 def _short(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
-
-
-def _embedded(path: Path) -> str:
-    import base64
-
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def _page(**values: Any) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["format_count"] = lambda number: f"{number:,}"
-    return environment.get_template("report.html.j2").render(**values)

@@ -177,6 +177,8 @@ def select_to_ratio(
     if not 0 < ratio <= 1:
         raise ConfigError("target ratio", seen=ratio, expected="a share above 0, at most 1")
     low, high = rule.low, rule.high
+    if method == "dhash" and slices.codes is not None:
+        high = 8.0 * slices.codes.shape[1]
     if method == "every_n":
         high = max(1.0, 2 * float(np.ptp(slices.positions)))
     best: Selection | None = None

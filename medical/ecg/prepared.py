@@ -15,7 +15,7 @@ from core.errors import DataError
 from core.files import atomic_directory, read_json, write_json
 from medical.ecg.data.branches import assign_branches, label_slugs
 from medical.ecg.data.items import Items
-from medical.ecg.data.sources import label_counts, load_signals
+from medical.ecg.data.sources import load_signals
 from medical.ecg.preprocess import Preprocessing, lead_statistics
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def prepare(
         raise DataError(
             f"no recording in split {', '.join(empty)}", remedy="set data.folds, or the split column"
         )
-    counts = label_counts(targets, splits, items.labels)
+    counts = items.label_counts()
     kept = [label for label in items.labels if counts[label]["train"] >= min_positives]
     left_out = [label for label in items.labels if label not in kept]
     if not kept:

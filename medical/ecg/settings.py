@@ -82,11 +82,18 @@ class Model(Settings):
     bottleneck: bool = False
     dropout: float = Field(default=0.0, ge=0, lt=1)
     addon: Literal["linear", "identity"] = "linear"
+    classifier: Literal["published", "balanced"] = "published"
     prototypes: dict[str, int] = Field(default_factory=lambda: {"rhythm": 5, "morphology": 18, "global": 7})
     pairs: int = Field(default=0, ge=0)
     window: int = Field(default=3, ge=1)
     pool: Literal["mean", "topk", "max"] = "mean"
     scale: float | None = Field(default=None, gt=0)
+
+    @property
+    def backbone(self) -> dict[str, Any]:
+        """What `medical.ecg.model.branch.Backbone` takes."""
+        found = self.model_dump(include={"blocks", "widths", "bottleneck", "dropout"})
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
 
 
 class Training(Settings):
@@ -127,6 +134,7 @@ class Pretrain(Settings):
     temperature: float = Field(default=0.1, gt=0)
     steps: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0)
+    head: Literal["mean", "mean_max"] = "mean"
 
 
 class Joint(Settings):
@@ -180,12 +188,6 @@ class Evaluate(Settings):
     threshold: float = Field(default=0.5, gt=0, lt=1)
 
 
-class Registry(Settings):
-    """What travels with the model: ``gallery`` adds the prototypes' signals."""
-
-    gallery: bool = True
-
-
 class Evidence(Settings):
     """The comparison over seeds."""
 
@@ -207,5 +209,4 @@ class Params(Settings):
     project: Project = Project()
     baseline: Baseline = Baseline()
     evaluate: Evaluate = Evaluate()
-    registry: Registry = Registry()
     evidence: Evidence = Evidence()

@@ -88,9 +88,9 @@ def heart(rng: np.random.Generator, *, pixels: int = 64) -> tuple[np.ndarray, np
 def _anatomy(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, level: np.ndarray) -> np.ndarray:
     """(Z, X, Y) classes: 1 right ventricle, 2 muscle, 3 left ventricle."""
     drift = rng.normal(0, 6, 2) * (level - 0.5)[..., None]
-    cx = rng.normal(0, 7) + drift[..., 0]
-    cy = rng.normal(0, 7) + drift[..., 1]
-    angle = rng.normal(0, 0.35)
+    cx = rng.normal(0, 13) + drift[..., 0]
+    cy = rng.normal(0, 13) + drift[..., 1]
+    angle = rng.normal(0, 0.6)
     stretch = rng.uniform(0.9, 1.12)
     u = ((x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)) * stretch
     v = (-(x - cx) * np.sin(angle) + (y - cy) * np.cos(angle)) / stretch
@@ -115,13 +115,20 @@ def _appearance(
     """Intensities (Z, X, Y) of a mask, with a chest around it that holds look-alikes."""
     from scipy.ndimage import gaussian_filter
 
-    blood, muscle = rng.uniform(0.65, 1.0), rng.uniform(0.22, 0.42)
+    blood, muscle = rng.uniform(0.55, 1.0), rng.uniform(0.2, 0.5)
     chest = np.hypot(x / rng.uniform(66, 74), y / rng.uniform(56, 66))
     image = np.where(chest < 1, rng.uniform(0.25, 0.5), rng.uniform(0.02, 0.06)) * np.ones_like(level)
     for _ in range(int(rng.integers(7, 12))):  # vessels, stomach, fat: discs that come and go with the slices
         px, py = (rng.uniform(-60, 60) + rng.normal(0, 10) * (level - 0.5) for _ in range(2))
         size = rng.uniform(6, 20) * np.clip(1.2 - np.abs(level - rng.uniform(0, 1)) * 1.5, 0, 1)
         image = np.where(np.hypot(x - px, y - py) < size, rng.uniform(0.1, 1.0), image)
+    for _ in range(int(rng.integers(1, 4))):  # bright discs with a dark wall, as the left ventricle has
+        px, py = (
+            rng.choice([-1, 1]) * rng.uniform(25, 55) + rng.normal(0, 8) * (level - 0.5) for _ in range(2)
+        )
+        away, size = np.hypot(x - px, y - py), rng.uniform(8, 16)
+        image = np.where(away < size * rng.uniform(1.2, 1.6), muscle, image)
+        image = np.where(away < size, blood * rng.uniform(0.8, 1.1), image)
     lungs = np.hypot((np.abs(x) - rng.uniform(48, 56)) / 20, y / 42) < 1
     image = np.where(lungs, rng.uniform(0.03, 0.12), image)
     fat = gaussian_filter((mask > 0).astype(float), (0, 2.0, 2.0)) > 0.15
@@ -130,13 +137,13 @@ def _appearance(
     right = blood * rng.uniform(0.85, 1.1)
     image = np.where(mask == 1, right, np.where(mask == 3, blood, image))
     texture = gaussian_filter(rng.normal(size=image.shape), (0.5, 1.5, 1.5))
-    image = image * (1 + rng.uniform(0.25, 0.6) * texture)
+    image = image * (1 + rng.uniform(0.3, 0.9) * texture)
     image = gaussian_filter(image, (0, *[rng.uniform(0.4, 0.9)] * 2))
-    tilt = rng.normal(0, 0.35, 3)
+    tilt = rng.normal(0, 0.5, 3)
     field = (
         tilt[0] * x / 75 + tilt[1] * y / 75 + tilt[2] * (x * y) / 75**2 + rng.normal(0, 0.15) * (level - 0.5)
     )
-    noisy = image * np.exp(field) + rng.normal(0, rng.uniform(0.03, 0.07), image.shape)
+    noisy = image * np.exp(field) + rng.normal(0, rng.uniform(0.04, 0.12), image.shape)
     return np.abs(noisy) * rng.uniform(200, 900)
 
 

@@ -80,7 +80,7 @@ def labels_figure(
         )  # fmt: skip
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_xlabel("labelled volumes")
-    axes.set_ylabel("mean 3D Dice on test patients, 95 % interval")
+    axes.set_ylabel("test Dice, 95 % interval")
     axes.set_ylim(0, 1)
     axes.margins(x=0.1)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
@@ -109,6 +109,7 @@ def overlay_figure(
         image, truth, found = (geometry.to_ras(one) for one in (voxels, scored.truth, scored.found))
         filled = np.flatnonzero((truth > 0).any((0, 1)))
         low, high = np.percentile(image, [1, 99])
+        name = f"{word}: {scored.case.id}, Dice {scored.mean_dice:.2f}\n"
         for axes, share in zip(panels[3 * row : 3 * row + 3], (0.2, 0.5, 0.8)):
             level = int(filled[int(share * (len(filled) - 1))])
             axes.imshow(image[:, :, level].T, cmap="gray", origin="lower", vmin=low, vmax=high,
@@ -117,10 +118,8 @@ def overlay_figure(
                 for index in range(len(structures)):
                     _outline(axes, np.equal(mask[:, :, level].T, index + 1), STRUCTURES[index % 7], line)
             axes.set_axis_off()
-            axes.set_title(f"slice {level + 1} of {image.shape[2]}", fontsize=8)
-        panels[3 * row].set_title(
-            f"{word}: {scored.case.id}, Dice {scored.mean_dice:.2f}", fontsize=8, loc="left"
-        )
+            axes.set_title(f"{name}slice {level + 1} of {image.shape[2]}", fontsize=8, loc="left")
+            name = "\n"
     handles = [Line2D([], [], color=STRUCTURES[i % 7], label=name) for i, name in enumerate(structures)]
     handles += [
         Line2D([], [], color="black", linestyle="dashed", label="reference"),
@@ -157,7 +156,7 @@ def position_figure(
         _, values, axes_of = np.linalg.svd(centred, full_matrices=False)
         plane = centred @ axes_of[:2].T
         shares = values**2 / max(float((values**2).sum()), 1e-12)
-        dots = axes.scatter(*plane.T, c=position, s=10, cmap="viridis", vmin=0, vmax=1)
+        dots = axes.scatter(plane[:, 0], plane[:, 1], c=position, s=10, cmap="viridis", vmin=0, vmax=1)
         axes.set_title(f"{name} encoder ({shares[:2].sum():.0%} of the variance)", fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])

@@ -60,7 +60,9 @@ class Architecture:
     @classmethod
     def of(cls, size: Sequence[int], classes: int, settings: Mapping[str, Any]) -> Architecture:
         """From the size and the classes of prepared slices, and the other attributes by name."""
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+        }
         return cls((int(size[0]), int(size[1])), classes, **values)
 
     @property
@@ -154,9 +156,10 @@ def load_model(
     if config.get("format") != FORMAT:
         raise CheckpointError(f"{place / CONFIG}: format", seen=config.get("format"), expected=FORMAT)
     raw = config["architecture"]
-    architecture = Architecture(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
-    )
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
+    }
+    architecture = Architecture(**values)
     wanted = (
         ("image size", architecture.size, tuple(size) if size is not None else architecture.size),
         ("classes", architecture.classes, architecture.classes if classes is None else classes),

@@ -13,6 +13,13 @@ Rate = Field(default=0.001, gt=0)
 Temperature = Field(default=0.1, gt=0)
 
 
+Turn = Literal["rotate", "scale", "flip", "eighths", "none"]
+
+
+def _turns() -> list[Turn]:
+    return ["rotate", "scale", "flip", "eighths", "none"]
+
+
 def _fractions() -> dict[str, float]:
     return {"train": 0.6, "valid": 0.1, "test": 0.3}
 
@@ -127,19 +134,18 @@ class FineTune(Settings):
     steps: int = Count
     batch_size: int = Field(default=20, ge=1)
     learning_rate: float = Rate
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
     loss: Literal["dice", "dice_ce"] = "dice_ce"
     mixup_alpha: float = Field(default=0.1, gt=0)
     extras: list[Literal["mixup", "self_training"]] = Field(default_factory=list)
-    turns: list[Literal["rotate", "scale", "flip", "eighths", "none"]] = Field(
-        default_factory=lambda: ["rotate", "scale", "flip", "eighths", "none"], min_length=1
-    )
+    turns: list[Turn] = Field(default_factory=_turns, min_length=1)
     elastic: float = Field(default=5.0, ge=0)
     validate_every: int = Field(default=50, ge=1)
 
     @property
     def fitting(self) -> dict[str, Any]:
         """What `medical.mri.learn.train.finetune` takes in every run."""
-        kept = {"steps", "batch_size", "learning_rate", "loss", "validate_every"}
+        kept = {"steps", "batch_size", "learning_rate", "schedule", "loss", "validate_every"}
         return {
             **self.model_dump(include=kept),
             "augmentation": {"turns": tuple(self.turns), "sigma": self.elastic},
@@ -164,7 +170,7 @@ class Evaluate(Settings):
 
 
 class Evidence(Settings):
-    """The comparison over seeds; steps as in the sections unless given here."""
+    """The comparison over seeds; ``steps`` of fine-tuning as in its section unless given here."""
 
     seeds: list[int] = Field(default_factory=lambda: [0, 1, 2, 3, 4])
     labelled: list[int] = Field(default_factory=lambda: [1, 2, 8], min_length=1)

@@ -12,7 +12,7 @@ def main(params: Params, stage: Stage) -> None:
     from audio_language.data.store import open_store
     from audio_language.model.folder import load_model
     from audio_language.report import report
-    from audio_language.tasks import test_items
+    from audio_language.tasks import draw_items
     from core.files import atomic_directory, read_json
     from core.stage import stage_costs
     from core.tracking.result import write_result
@@ -20,7 +20,7 @@ def main(params: Params, stage: Stage) -> None:
     out, settings = stage.outputs, params.evaluate
     store, validation = open_store(out / "prepared"), read_json(out / "validation.json")
     allowed = read_json(out / "pairs.json")["class_pairs"]
-    items = test_items(
+    items = draw_items(
         store,
         labels_of(store.clips) if allowed is not None else [],
         pairs=settings.pairs,

@@ -1,4 +1,4 @@
-"""Stage `adapt`: fine-tuning on text to code, and the weight of the dense part, both by validation."""
+"""Stage `adapt`: fine-tuning on text to code, and the weights of hybrid search, both by validation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from core.stage import Stage, run_stage
 
 def main(params: Params, stage: Stage) -> None:
     """Fine-tune the pre-trained encoder, then choose how hybrid search weighs its scores."""
-    from code_search.evaluate import Vectors, fusion_weight
+    from code_search.evaluate import Vectors, fit_ranker
     from code_search.learn.train import adapt
     from code_search.model import load_encoder
     from code_search.prepared import load_prepared
     from code_search.tables import load_split
+    from code_search.translate import Translation
     from core.data.digest import digest_of
     from core.files import write_json
 
@@ -31,10 +32,15 @@ def main(params: Params, stage: Stage) -> None:
         checkpoint_dir=stage.checkpoints,
         fingerprint=digest_of(settings, encoder.digest),
     )
-    encoder.dense_weight, curve = fusion_weight(valid, Vectors(encoder), params.adapt.fusion_queries)
+    encoder.ranker, mrr = fit_ranker(
+        valid,
+        Vectors(encoder),
+        translation=Translation.load(stage.outputs / "prepared" / "translation.safetensors"),
+        n=params.adapt.fusion_queries,
+    )
     encoder.save(stage.outputs / "model")
-    fusion = {"dense_weight": encoder.dense_weight, "mrr": {str(w): mrr for w, mrr in curve.items()}}
-    write_json(stage.outputs / "fusion.json", fusion)
+    weights = {"words": encoder.ranker.words, "all": encoder.ranker.all}
+    write_json(stage.outputs / "fusion.json", {"weights": weights, "mrr": mrr})
     write_json(stage.outputs / "adapt_history.json", result.history)
 
 

@@ -11,6 +11,7 @@ def main(params: Params, stage: Stage) -> None:
     from code_search.benchmarks import benchmark_task
     from code_search.evaluate import Vectors, sample_tasks
     from code_search.model import load_encoder
+    from code_search.ranker import Ranker
     from code_search.report import evaluate
     from code_search.tables import load_split
     from core.files import atomic_directory, read_json
@@ -27,10 +28,10 @@ def main(params: Params, stage: Stage) -> None:
         found = evaluate(
             tasks,
             Vectors(encoder),
-            encoder.dense_weight,
+            encoder.ranker or Ranker(),
             folder,
             histories={name: read_json(out / f"{name}_history.json") for name in ("pretrain", "adapt")},
-            weights={float(weight): mrr for weight, mrr in fusion["mrr"].items()},
+            fitted=fusion["mrr"],
             bootstrap=settings.bootstrap,
             functions=renaming.functions,
             counts=[None if count == "all" else count for count in renaming.counts],

@@ -79,7 +79,8 @@ def compare(params: Params, options: argparse.Namespace) -> None:
         seeds=evidence.seeds,
         comparisons=[(FULL, arm) for arm in ARMS if arm != FULL],
         settings={"pretrain": settings, "model": model, "data": corpus.digest(), "queries": evidence.queries},
-        source="demo" if source == "installed" else source,
+        source=source,
+        default=source == "installed",
         primary="mrr_hidden",
     )
 

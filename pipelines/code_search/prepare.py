@@ -1,4 +1,4 @@
-"""Stage `prepare`: the vocabulary, and the training pairs as token arrays."""
+"""Stage `prepare`: the vocabulary, the training pairs as token arrays, and which words go together."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from core.stage import Stage, run_stage
 
 
 def main(params: Params, stage: Stage) -> None:
-    """Learn the vocabulary, then tokenize and type the training pairs."""
+    """Learn the vocabulary, tokenize and type the training pairs, learn the table of words."""
     import os
 
-    from code_search.prepared import prepare, save_prepared
+    from code_search.prepared import prepare, save_prepared, table_of_words
     from code_search.tables import load_split
     from core.files import atomic_directory
 
-    prepared = prepare(
-        load_split(stage.outputs / "corpus", "train"),
-        **params.model.reading,
-        workers=len(os.sched_getaffinity(0)),
-    )
+    functions = load_split(stage.outputs / "corpus", "train")
+    workers = len(os.sched_getaffinity(0))
+    prepared = prepare(functions, **params.model.reading, workers=workers)
+    table = table_of_words(functions, workers=workers)
     with atomic_directory(stage.outputs / "prepared") as folder:
         save_prepared(prepared, folder)
+        table.save(folder / "translation.safetensors")
 
 
 if __name__ == "__main__":

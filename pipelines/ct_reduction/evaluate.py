@@ -27,7 +27,7 @@ def main(params: Params, stage: Stage) -> None:
     with atomic_directory(out / "evaluation") as folder:
         found = evaluate(
             table,
-            pd.read_csv(out / "series.csv", keep_default_na=False),
+            pd.read_csv(out / "series.csv", keep_default_na=False, dtype=str),
             folder,
             selection=read_json(out / "selection" / "selection.json"),
             curve=read_json(out / "hashes" / "curve.json"),

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from core.stage import Stage, run_stage
 from medical.mri.settings import Params
+
+if TYPE_CHECKING:
+    from core.encoders.unet import UNet
+    from medical.mri.model import Architecture
 
 
 def main(params: Params, stage: Stage) -> None:
@@ -16,12 +22,15 @@ def main(params: Params, stage: Stage) -> None:
 
     prepared = load_prepared(stage.outputs / "prepared")
     folders = {PRETRAINED: stage.outputs / "pretrained", RANDOM: stage.outputs / "initial"}
-    fits = {"size": prepared.size, "classes": prepared.classes}
-    digests = [load_model(folder, **fits)[2]["weights_sha256"] for folder in folders.values()]
+
+    def start(name: str) -> tuple[UNet, Architecture, dict[str, Any]]:
+        return load_model(folders[name], size=prepared.size, classes=prepared.classes)
+
+    digests = [start(name)[2]["weights_sha256"] for name in folders]
     with atomic_directory(stage.outputs / "finetuned") as folder:
         train_runs(
             prepared,
-            lambda name: load_model(folders[name], **fits),
+            start,
             folder,
             labelled=params.finetune.labelled,
             extras=params.finetune.extras,

@@ -28,8 +28,8 @@ SIZES = {"width": 8, "depths": (1, 1), "dim": 16, "text_width": 16, "text_layers
 
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory) -> Path:
-    """Six classes of half a second in ESC-50's layout."""
-    return write_demo(tmp_path_factory.mktemp("sounds") / "demo", classes=6, clips=2, seconds=0.5, rate=RATE)
+    """Eight classes of half a second in ESC-50's layout."""
+    return write_demo(tmp_path_factory.mktemp("sounds") / "demo", classes=8, clips=2, seconds=0.5, rate=RATE)
 
 
 @pytest.fixture(scope="session")

@@ -36,13 +36,13 @@ def kinds(quarantine):
 
 
 def test_the_demo_is_the_same_every_time_and_read_as_esc50(demo_folder, tmp_path):
-    again = write_demo(tmp_path / "again", classes=6, clips=2, seconds=0.5, rate=RATE)
+    again = write_demo(tmp_path / "again", classes=8, clips=2, seconds=0.5, rate=RATE)
     files = sorted(path.relative_to(again) for path in again.rglob("*.*"))
-    assert len(files) == 61
+    assert len(files) == 81
     assert all((again / file).read_bytes() == (demo_folder / file).read_bytes() for file in files)
     clips = read_clips("demo", demo_folder, Quarantine())
-    assert Counter(clip.split for clip in clips) == {"train": 36, "valid": 12, "test": 12}
-    assert len(labels_of(clips)) == 6
+    assert Counter(clip.split for clip in clips) == {"train": 48, "valid": 16, "test": 16}
+    assert len(labels_of(clips)) == 8
 
 
 def test_esc50_rows_that_cannot_be_used_are_listed(demo_folder, tmp_path):
@@ -59,13 +59,13 @@ def test_esc50_rows_that_cannot_be_used_are_listed(demo_folder, tmp_path):
     assert kinds(quarantine) == {"invalid": 3, "duplicate_path": 1}
     usable, facts = inspect(clips, quarantine, model_rate=RATE)
     assert kinds(quarantine)["missing"] == 1
-    assert len(usable) == 56
-    assert sum(facts["clips"].values()) == 56
+    assert len(usable) == 76
+    assert sum(facts["clips"].values()) == 76
 
 
 def test_esc50_folds_are_chosen_and_checked(demo_folder):
     clips = read_clips("esc50", demo_folder, Quarantine(), folds={"train": [1], "valid": [2], "test": [3]})
-    assert len(clips) == 36
+    assert len(clips) == 48
     with pytest.raises(ConfigError, match="each fold in one split"):
         read_clips("esc50", demo_folder, Quarantine(), folds={"train": [1], "test": [1]})
     with pytest.raises(DataError, match=r"esc50.csv is missing"):

@@ -108,6 +108,8 @@ def test_only_what_post_training_trains_gets_gradients(untrained):
         assert any(part in name for name in on), part
     net.trained("post", text_layers=2)
     assert any(".encoder.layer.0." in name for name, p in net.named_parameters() if p.requires_grad)
+    net.trained("post", text_embeddings=True)
+    assert all(p.requires_grad for p in net.clap.text_model.embeddings.parameters())
     net.trained("all")
     assert not net.tower_is_frozen
     with pytest.raises(ConfigError, match="all or post"):
@@ -150,7 +152,7 @@ def test_wrong_input_is_named(untrained):
     with pytest.raises(CheckpointError, match="lengthen the hop"):
         SoundModel(untrained.net, front, untrained.tokenizer)
     with pytest.raises(ConfigError, match="CLAP configuration"):
-        TemporalClap({"audio_config": {"hidden_size": 7}})
+        TemporalClap({**untrained.net.config, "text_config": {"hidden_size": 10, "num_attention_heads": 3}})
 
 
 def test_new_words_fall_back_to_letters_and_long_captions_are_cut():

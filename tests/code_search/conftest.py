@@ -10,6 +10,8 @@ import pytest
 
 from code_search.data.extract import extract_functions
 from code_search.data.functions import Function
+from code_search.data.installed import standard_library
+from code_search.data.reading import Pairs, read_pairs
 from code_search.lexical import words
 
 MODULES = (
@@ -64,3 +66,12 @@ def library() -> list[Function]:
         result = extract_functions((root / name).read_bytes(), "python", name, "library")
         found += [f for f in result.functions if f.documentation and f.kind == "function"]
     return found
+
+
+@pytest.fixture(scope="session")
+def standard_library_pairs() -> Pairs:
+    """Every pair of this Python's standard library; reading it takes seconds, so it is read once."""
+    group = standard_library()
+    if len(group.paths) < 1500:
+        pytest.skip("this Python's standard library came without its tests: another sample")
+    return read_pairs([group])

@@ -15,6 +15,7 @@ from code_search.learn.cocosoda import TERMS, CoCoSoDa, encode
 from code_search.learn.pairs import PairArrays, prepare_pairs
 from code_search.learn.train import adapt, pretrain, retrieval_validation
 from code_search.model import CodeEncoder, build_encoder, build_tokenizer, load_encoder
+from code_search.ranker import Ranker
 from code_search.tokenize import CodeTokenizer
 from core.errors import CheckpointError, ConfigError
 
@@ -123,10 +124,10 @@ def test_learns_and_is_saved_and_loaded(kind: str, tokenizer, pairs, held_out, t
         threads=1,
     )
     assert tuned.best_value is not None
-    encoder.dense_weight = 0.6
+    encoder.ranker = Ranker({"bm25": 0.5}, {"dense": 9.0, "bm25": 0.25})
     digest = encoder.save(tmp_path / "model")
     again = load_encoder(tmp_path / "model")
-    assert (again.digest, again.dense_weight, again.dim) == (digest, 0.6, 32)
+    assert (again.digest, again.ranker, again.dim) == (digest, encoder.ranker, 32)
     queries = ["Read the file", "Sort the matrix", ""]
     assert np.array_equal(encoder.encode_queries(queries), again.encode_queries(queries))
     assert np.array_equal(

@@ -1,4 +1,4 @@
-"""Tasks, ranks, the fusion weight, and the numbers made of them."""
+"""Tasks, ranks, the fitted ranking, and the numbers made of them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from code_search.evaluate import (
     RANKINGS,
     Task,
     Vectors,
-    fusion_weight,
+    fit_ranker,
     rank_task,
     resampling_groups,
     sample_tasks,
 )
+from code_search.lexical import WordIndex
+from code_search.ranker import Ranker
 from code_search.scores import metrics, ranks_frame, recall_table, task_digest
 from core.errors import DataError
+from core.evaluation.retrieval import ranks as average_ranks
 
 
 class Oracle:
@@ -52,7 +55,7 @@ def test_three_tasks_share_queries_and_differ_in_candidates(library):
 def test_an_encoder_never_sees_the_documentation(library, encoder):
     tasks = sample_tasks(library, n=30)
     for task in tasks:
-        rank_task(task, Vectors(encoder), 0.5)
+        rank_task(task, Vectors(encoder), Ranker())
     assert encoder.seen
     assert not any(function.documentation for function in encoder.seen)
     assert all(function.source == function.code for function in encoder.seen)
@@ -61,36 +64,38 @@ def test_an_encoder_never_sees_the_documentation(library, encoder):
 def test_a_function_is_encoded_once_for_all_tasks(library, encoder):
     vectors = Vectors(encoder)
     for task in sample_tasks(library, n=30):
-        rank_task(task, vectors, 0.5)
+        rank_task(task, vectors, Ranker())
     keys = [(function.name, function.code) for function in encoder.seen]
     assert len(keys) == len(set(keys))
 
 
-def test_a_perfect_encoder_ranks_everything_first_and_weight_one_keeps_it_there(library):
+def test_a_perfect_encoder_ranks_everything_first_where_only_it_counts(library):
     task = sample_tasks(library, n=50)[0]
-    ranks = rank_task(task, Vectors(Oracle(task)), weight=1.0)
+    ranks = rank_task(task, Vectors(Oracle(task)), Ranker(all={"dense": 1.0}))
     assert (ranks["dense"] == 1).all()
     assert (ranks["hybrid"] == 1).all()
     assert ranks["bm25"].mean() > 1
 
 
-def test_weight_zero_is_bm25(library, encoder):
+def test_the_baseline_knows_no_names_and_the_ranking_by_words_does(library, encoder):
     task = sample_tasks(library, n=50)[0]
-    ranks = rank_task(task, Vectors(encoder), weight=0.0)
-    # min-max of a row rounds, so that ties may break; the order is the same
-    assert np.abs(ranks["hybrid"] - ranks["bm25"]).max() <= 1
+    ranks = rank_task(task, Vectors(encoder), Ranker(all={"bm25": 1.0}))
+    plain = WordIndex.from_texts(f.code for f in task.candidates).score_matrix(task.queries)
+    assert (ranks["bm25"] == average_ranks(plain, task.relevant)).all()
+    assert (ranks["lexical"] == ranks["hybrid"]).all()
+    assert (ranks["lexical"] != ranks["bm25"]).any()
 
 
 def test_ranks_do_not_depend_on_the_chunks_they_are_computed_in(library, encoder, monkeypatch):
     task = sample_tasks(library, n=50)[2]
-    whole = rank_task(task, Vectors(encoder), 0.5)
+    whole = rank_task(task, Vectors(encoder), Ranker())
     monkeypatch.setattr("code_search.evaluate._CHUNK_SCORES", 7 * len(task.candidates))
-    parts = rank_task(task, Vectors(encoder), 0.5)
+    parts = rank_task(task, Vectors(encoder), Ranker())
     for name in RANKINGS:
         assert (whole[name] == parts[name]).all()
 
 
-def test_the_fusion_weight_is_one_for_a_perfect_encoder_and_small_for_a_blind_one(library):
+def test_the_fit_trusts_a_perfect_encoder_and_not_a_blind_one(library):
     shown, hidden, _ = sample_tasks(library, n=60)
     both = replace(shown, candidates=shown.candidates + hidden.candidates)
 
@@ -104,11 +109,13 @@ def test_the_fusion_weight_is_one_for_a_perfect_encoder_and_small_for_a_blind_on
             rng = np.random.default_rng(0)
             return rng.standard_normal((len(functions), self.dim)).astype(np.float32)
 
-    best, curve = fusion_weight(library, Vectors(Perfect(both)), n=60)
-    assert curve[best] == max(curve.values()) == 1.0
-    worst, curve = fusion_weight(library, Vectors(Blind(both)), n=60)
-    assert worst <= 0.3
-    assert curve[1.0] < curve[0.0]
+    best, mrr = fit_ranker(library, Vectors(Perfect(both)), n=60)
+    assert mrr["all"] == mrr["without bm25"] == 1.0
+    assert mrr["words"] < 1
+    assert best.all["dense"] > 10
+    blind, found = fit_ranker(library, Vectors(Blind(both)), n=60)
+    assert blind.all["dense"] < best.all["dense"] / 10
+    assert found["without bm25"] < found["words"]  # nothing but the blind encoder
 
 
 def test_groups_are_repositories_or_else_modules(library):
@@ -119,7 +126,7 @@ def test_groups_are_repositories_or_else_modules(library):
 
 def test_metrics_hold_every_ranking_and_task_with_an_interval_around_the_value(library, encoder):
     tasks = sample_tasks(library, n=40)
-    ranks = [rank_task(task, Vectors(encoder), 0.4) for task in tasks]
+    ranks = [rank_task(task, Vectors(encoder), Ranker()) for task in tasks]
     found = metrics(tasks, ranks, samples=200)
     for task in tasks:
         for name in RANKINGS:
@@ -143,7 +150,7 @@ def test_a_reciprocal_rank_beyond_the_cutoff_counts_zero_in_metrics_and_table(li
 
 def test_ranks_frame_has_a_row_for_each_query_with_its_place(library, encoder):
     tasks = sample_tasks(library, n=10)
-    table = ranks_frame(tasks, [rank_task(task, Vectors(encoder), 0.4) for task in tasks])
+    table = ranks_frame(tasks, [rank_task(task, Vectors(encoder), Ranker()) for task in tasks])
     assert len(table) == 30
     row = table[table.task == "full"].iloc[0]
     assert row.function == tasks[2].candidates[tasks[2].relevant[0]].id

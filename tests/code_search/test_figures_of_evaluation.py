@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from code_search.evaluate import Vectors, rank_task, sample_tasks
-from code_search.figures import retrieval_figure, robustness_figure, training_figure, weight_figure
+from code_search.figures import parts_figure, retrieval_figure, robustness_figure, training_figure
+from code_search.ranker import Ranker
 from code_search.report import evaluate
 from code_search.robustness import robustness
 from code_search.scores import metrics
 from core.tracking.result import parse_result
 
+FITTED = {"all": 0.5, "words": 0.4, "without bm25": 0.3}
 HISTORY = [
     {"step": step, "loss": 5 / step, "embedding_std": 0.9, "alignment": 0.8, "uniformity": -2.0}
     | ({"valid_mrr_shown": 0.5, "valid_mrr_hidden": 0.4} if step % 20 == 0 else {})
@@ -30,10 +32,10 @@ def test_evaluation_gives_a_result_that_the_report_reads(library, encoder, tmp_p
     found = evaluate(
         sample_tasks(library, n=n),
         Vectors(encoder),
-        0.5,
+        Ranker(all={"dense": 9.0, "bm25": 0.5}),
         tmp_path,
         histories={"pretrain": HISTORY, "adapt": HISTORY[:1]},
-        weights={0.0: 0.3, 0.5: 0.5, 1.0: 0.4},
+        fitted=FITTED,
         bootstrap=100,
         functions=10,
         counts=(0, 1, None),
@@ -48,7 +50,9 @@ def test_evaluation_gives_a_result_that_the_report_reads(library, encoder, tmp_p
         assert width > 500
         assert height > 200
         assert figure.caption
-    assert (tmp_path / "ranks.csv").read_text().startswith("task,query,function,name,bm25,dense,hybrid")
+    assert (
+        (tmp_path / "ranks.csv").read_text().startswith("task,query,function,name,bm25,lexical,dense,hybrid")
+    )
     assert [table.title for table in result.tables] == ["Retrieval", "Variables of the right answer renamed"]
     assert all(len(row) == len(table.columns) for table in result.tables for row in table.rows)
 
@@ -56,13 +60,13 @@ def test_evaluation_gives_a_result_that_the_report_reads(library, encoder, tmp_p
 def test_equal_input_gives_equal_bytes(library, encoder, tmp_path):
     tasks = sample_tasks(library, n=20)
     vectors = Vectors(encoder)
-    found = metrics(tasks, [rank_task(task, vectors, 0.5) for task in tasks], samples=100)
-    points = robustness(tasks[0], vectors, 0.5, counts=(0, 1), rates=(1.0,), seeds=(0,))
+    found = metrics(tasks, [rank_task(task, vectors, Ranker()) for task in tasks], samples=100)
+    points = robustness(tasks[0], vectors, Ranker(), counts=(0, 1), rates=(1.0,), seeds=(0,))
     for name in ("a", "b"):
         retrieval_figure(tmp_path / name / "1.png", tasks, found)
         robustness_figure(tmp_path / name / "2.png", points)
         training_figure(tmp_path / name / "3.png", {"pretrain": HISTORY})
-        weight_figure(tmp_path / name / "4.png", {0.0: 0.1, 1.0: 0.2}, 1.0)
+        parts_figure(tmp_path / name / "4.png", FITTED)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 

@@ -12,6 +12,7 @@ from code_search.data.functions import Function
 from code_search.data.languages import parse_alone
 from code_search.data.mutate import local_variables, rename, rename_variables
 from code_search.evaluate import Vectors, sample_tasks
+from code_search.ranker import Ranker
 from code_search.robustness import robustness
 
 SNIPPETS = {
@@ -91,7 +92,7 @@ class OnlyKeywords:
 
 
 def points_of(task, vectors, **kwargs):
-    found = robustness(task, vectors, 0.5, **kwargs)
+    found = robustness(task, vectors, Ranker(), **kwargs)
     return {(p.axis, p.level, p.ranking): p for p in found}
 
 
@@ -145,5 +146,5 @@ def test_a_level_that_no_function_reaches_is_left_out(encoder):
     )
     other = replace(function, start=5, end=6, code="def g():\n    return 2", documentation="Return the two.")
     task = sample_tasks([function, other], n=2)[0]
-    points = robustness(task, Vectors(encoder), 0.5, counts=(0, 8, None), rates=(1.0,), seeds=(0,))
+    points = robustness(task, Vectors(encoder), Ranker(), counts=(0, 8, None), rates=(1.0,), seeds=(0,))
     assert {(p.axis, p.level) for p in points} == {("count", 0)}

@@ -53,7 +53,7 @@ def test_one_run_writes_everything(finished):
     assert (registered["version"], registered["alias"]) == (1, "champion")
     config = json.loads((out / "model" / "config.json").read_text())
     assert registered["weights_sha256"] == config["weights_sha256"]
-    assert 0 <= config["dense_weight"] <= 1
+    assert set(config["ranker"]["all"]) == {"dense", "bm25", "translation"}
 
 
 def test_only_the_lock_file_is_new_to_git(finished):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import DataError
-from medical.ct.data.dicom import _quiet, orientation_of, rescale_of
+from medical.ct.data.header import orientation_of, quietly, rescale_of
 from medical.ct.data.series import Problem
 from medical.ct.window import AIR, to_bytes
 
@@ -66,7 +66,7 @@ def read_header(path: Path) -> Any:
     """The whole DICOM file."""
     import pydicom
 
-    return _quiet(pydicom.dcmread, path)
+    return quietly(pydicom.dcmread, path)
 
 
 def dicom_hounsfield(header: Any, frame: int = 0) -> np.ndarray:
@@ -87,7 +87,7 @@ def dicom_hounsfield(header: Any, frame: int = 0) -> np.ndarray:
     if "PixelData" not in header:
         raise DataError("no pixel data", expected="a whole file", remedy="copy or export the file again")
     many = int(header.get("NumberOfFrames") or 1) > 1
-    raw = _quiet(pixel_array, header, index=frame if many else None)
+    raw = quietly(pixel_array, header, index=frame if many else None)
     if raw.ndim != 2:
         raise DataError("pixels", seen=raw.shape, expected="one grey value a place, (rows, columns)")
     padded = np.zeros(raw.shape, bool)

@@ -23,9 +23,7 @@ METHODS = ("simclr", "moco", "swav")
 class ViewBatch:
     """Dataset whose batches are views: ``__getitems__`` gives what the modules' ``terms`` take."""
 
-    def __init__(
-        self, images: Any, volumes: Sequence[int], crops: Sequence[Crops], strength: Strength
-    ) -> None:
+    def __init__(self, images: Any, volumes: Any, crops: Sequence[Crops], strength: Strength) -> None:
         self.images, self.volumes = torch.as_tensor(np.asarray(images)), torch.as_tensor(np.asarray(volumes))
         self.crops, self.strength = list(crops), strength
 
@@ -42,7 +40,7 @@ class ViewBatch:
 class LabelledBatch:
     """Dataset of labelled slices, mirrored at random."""
 
-    def __init__(self, images: Any, labels: Sequence[int]) -> None:
+    def __init__(self, images: Any, labels: Any) -> None:
         self.images, self.labels = torch.as_tensor(np.asarray(images)), torch.as_tensor(np.asarray(labels))
 
     def __len__(self) -> int:
@@ -72,7 +70,7 @@ def steps_of(slices: int, batch_size: int, epochs: float) -> int:
 def pretrain(
     encoder: SliceEncoder,
     images: Any,
-    volumes: Sequence[int],
+    volumes: Any,
     *,
     method: str,
     steps: int,
@@ -146,7 +144,7 @@ def pretrain(
 def finetune(
     encoder: SliceEncoder,
     images: Any,
-    labels: Sequence[int],
+    labels: Any,
     *,
     steps: int,
     batch_size: int = 64,

@@ -10,6 +10,7 @@ import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from core.data.manifest import FRACTIONS
 from core.data.splits import group_split
@@ -52,7 +53,8 @@ def read_cinc(
 
     base = Path(root)
     names = NAMES | _mapping(base)
-    rows, unreadable = [], []
+    rows: list[dict[str, Any]] = []
+    unreadable: list[str] = []
     for number, path in enumerate(sorted(base.rglob("*.hea")), start=1):
         try:
             comments = read_header(path).comments

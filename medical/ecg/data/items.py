@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,3 +37,17 @@ class Items:
         for row, names in enumerate(self.table["labels"]):
             found[row, [place[name] for name in names]] = 1
         return found
+
+    def only(self, ids: Collection[str]) -> Items:
+        """The recordings with these ids, in the present order."""
+        table = self.table[self.table["id"].isin(set(ids))].reset_index(drop=True)
+        return replace(self, table=table)
+
+    def label_counts(self) -> dict[str, dict[str, int]]:
+        """Label -> positives in train, valid and test."""
+        targets, splits = self.targets(), self.table["split"].to_numpy()
+        parts = {split: targets[splits == split].sum(0) for split in ("train", "valid", "test")}
+        return {
+            label: {split: int(counts[c]) for split, counts in parts.items()}
+            for c, label in enumerate(self.labels)
+        }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.data.manifest import confine
 from core.data.splits import check_splits
@@ -66,7 +66,8 @@ def read_ptbxl(
     table = _read(place, column)
     _refuse_doubled(table, place)
     wanted = {int(fold): split for split, chosen in folds.items() for fold in chosen}
-    rows, unknown = [], {}
+    rows: list[dict[str, Any]] = []
+    unknown: dict[str, str] = {}
     known = set(statements.codes)
     for number, row in enumerate(table.itertuples(index=False), start=2):
         where = f"{place} row {number}"

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def _read_mat(path: Path) -> Recording:
     )
 
 
-def _sidecar(path: Path, *, required: bool) -> dict[str, object]:
+def _sidecar(path: Path, *, required: bool) -> dict[str, Any]:
     place = path.with_suffix(".json")
     try:
         facts = json.loads(place.read_text(encoding="utf-8"))

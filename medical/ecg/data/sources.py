@@ -21,7 +21,7 @@ def read_items(
     root: str,
     *,
     manifest: str | None = None,
-    rate: int = 100,
+    rate: Any = 100,
     labels: Any = "all",
     min_likelihood: float = 0.0,
     unknown_codes: Any = "error",
@@ -36,7 +36,7 @@ def read_items(
         return read_ptbxl(
             root, rate=rate, labels=labels, min_likelihood=min_likelihood, unknown_codes=unknown_codes,
             folds=folds or FOLDS, branches=branches,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
     if source == "cinc":
         from medical.ecg.data.cinc import read_cinc
 
@@ -92,17 +92,6 @@ def load_signals(
                 raise DataError(signal.message, remedy="run the validate stage again")
             out[start + offset] = signal
     return out
-
-
-def label_counts(
-    targets: np.ndarray, splits: Sequence[str], labels: Sequence[str]
-) -> dict[str, dict[str, int]]:
-    """Label -> positives in each split."""
-    chosen = np.asarray(splits)
-    parts = {split: targets[chosen == split].sum(0) for split in ("train", "valid", "test")}
-    return {
-        label: {split: int(counts[c]) for split, counts in parts.items()} for c, label in enumerate(labels)
-    }
 
 
 def _check(task: tuple[str, Form, bool]) -> Any:

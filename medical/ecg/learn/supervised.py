@@ -114,11 +114,12 @@ def extract(
         branch, call=branch.extract, pos_weight=_pos_weight(data, weighting), augment=augment,
         learning_rate=learning_rate, weight_decay=weight_decay, warmup=0.05,
     )  # fmt: skip
-    for part in (branch.prototypes, branch.classifier, *branch.addon.parameters()):
+    for part in (branch.prototypes, branch.classifier, branch.bias, *branch.addon.parameters()):
         part.requires_grad_(False)
     result = _fit(module, data, valid, steps, batch_size, seed, f"extract {branch.config.name}", fitting)
     for part in branch.parameters():
         part.requires_grad_(True)
+    branch.bias.requires_grad_(branch.config.classifier == "balanced")
     return result
 
 
@@ -131,6 +132,7 @@ def joint(
     contrastive: bool = True,
     separation_mode: Literal["published", "absent_only"] = "published",
     start: Literal["data", "normal"] = "data",
+    evidence: Tensor | None = None,
     weighting: WeightKind = "published",
     augment: dict[str, float] | None = None,
     steps: int,
@@ -147,12 +149,15 @@ def joint(
         contrastive: with the term that arranges prototypes by the co-occurrence of their labels.
         start: ``data`` starts each prototype at the feature of a random training recording of its class;
             ``normal`` keeps the random numbers that it was built with, as published.
+        evidence: (C, D) weights of each label on the features of the untrained backbone; with ``data``, windows
+            start where they say most for the label, else anywhere. Without it a window may settle beside the
+            evidence, which a feature step sees as well.
     """
     loss = loss or LossWeights()
     if not contrastive:
         loss = replace(loss, contrastive=0.0)
     if start == "data":
-        start_from_data(branch, data, seed)
+        start_from_data(branch, data, seed, evidence)
     module = Joint(
         branch, labels_together=cooccurrence(data.targets) if contrastive else None, weights=loss,
         separation_mode=separation_mode, pos_weight=_pos_weight(data, weighting), augment=augment,
@@ -184,8 +189,10 @@ def black_box(
 
 
 @torch.no_grad()
-def start_from_data(branch: PrototypeBranch, data: SignalSet, seed: int) -> None:
-    """Put each prototype on the feature of a random training recording of its class, at a random window."""
+def start_from_data(
+    branch: PrototypeBranch, data: SignalSet, seed: int, evidence: Tensor | None = None
+) -> None:
+    """Put each prototype on the feature of a random training recording of its class (see `joint`)."""
     reseed(seed, "prototypes", branch.config.name)
     branch.eval()
     allowed = data.targets @ branch.identity.T.cpu()
@@ -194,9 +201,15 @@ def start_from_data(branch: PrototypeBranch, data: SignalSet, seed: int) -> None
         if not len(rows):
             continue
         row = int(rows[torch.randint(len(rows), ())])
-        found = branch.features(data.x(slice(row, row + 1)))[0]
+        x = data.x(slice(row, row + 1))
+        found = branch.features(x)[0]
         if branch.length:
-            begin = int(torch.randint(found.shape[1] - branch.length + 1, ()))
+            last = found.shape[1] - branch.length
+            begin = int(torch.randint(last + 1, ()))
+            if evidence is not None:
+                label = int(branch.identity[prototype].argmax())
+                peak = int((evidence[label] @ branch.maps(x)[0]).argmax())
+                begin = min(max(0, peak - branch.length // 2), last)
             found = found[:, begin : begin + branch.length]
         branch.prototypes[prototype] = found
 

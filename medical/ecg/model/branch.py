@@ -58,6 +58,12 @@ class BranchConfig:
         samples: length of the input.
         pool: over windows. scale: of the cosine; None is the published one (1, 13 and 4 for resnet18).
         addon: ``linear`` (two layers and a sigmoid) or ``identity``.
+        classifier: fixed weights of the joint training. ``published``: +1 to the prototypes of the class, -0.5 to
+            all others, no bias; with few or narrow prototypes its logits lie far below 0 for every input.
+            ``balanced``: the mean over the class's less the mean over the others, times `GAIN`, and a bias that
+            is trained.
+        head: what the plain head of `PrototypeBranch.extract` reads, pooled over time; ``mean_max`` sees single
+            beats that a mean over ten seconds drowns.
     """
 
     name: str
@@ -69,6 +75,8 @@ class BranchConfig:
     pool: Pool = "mean"
     scale: float | None = None
     addon: Literal["linear", "identity"] = "linear"
+    classifier: Literal["published", "balanced"] = "published"
+    head: Literal["mean", "mean_max"] = "mean"
     backbone: Backbone = field(default_factory=Backbone)
 
     def __post_init__(self) -> None:
@@ -80,13 +88,21 @@ class BranchConfig:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> BranchConfig:
         """Back from ``dataclasses.asdict`` and JSON."""
-        backbone = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["backbone"].items()}
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k != "backbone"}
+        backbone: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in raw["backbone"].items()
+        }
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k != "backbone"
+        }
         return cls(**plain, backbone=Backbone(**backbone))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+GAIN = 16.0
+"""Logit of a cosine difference of 1 between own and other prototypes, with the ``balanced`` classifier."""
 
 
 class Similar(NamedTuple):
@@ -135,11 +151,21 @@ class PrototypeBranch(nn.Module):
         self.register_buffer("identity", identity)
         shape = (len(identity), dim, self.length) if self.length else (len(identity), dim)
         self.prototypes = nn.Parameter(torch.randn(shape))
-        self.classifier = nn.Parameter(1.5 * identity.T - 0.5)
-        self.head = nn.Linear(dim, len(config.labels))
-        self.register_buffer("projected", torch.zeros((), dtype=torch.bool))
         published = default_scale(dim, self.length) if self.length else 1.0
         self.scale = published if config.scale is None else config.scale
+        self.classifier = nn.Parameter(self._fixed_weights(identity))
+        self.bias = nn.Parameter(
+            torch.zeros(len(config.labels)), requires_grad=config.classifier == "balanced"
+        )
+        self.head = nn.Linear(dim * (2 if config.head == "mean_max" else 1), len(config.labels))
+        self.register_buffer("projected", torch.zeros((), dtype=torch.bool))
+
+    def _fixed_weights(self, identity: Tensor) -> Tensor:
+        if self.config.classifier == "published":
+            return 1.5 * identity.T - 0.5
+        own, other = identity.T, 1 - identity.T
+        mean_own = own / own.sum(1, keepdim=True)
+        return GAIN / self.scale * (mean_own - other / other.sum(1, keepdim=True).clamp_min(1))
 
     @property
     def count(self) -> int:
@@ -156,7 +182,11 @@ class PrototypeBranch(nn.Module):
 
     def extract(self, x: Tensor) -> Tensor:
         """Logits of the plain head, (B, C): the feature extractor before there are prototypes."""
-        return self.head(self.maps(x).mean(2))  # type: ignore[no-any-return]
+        maps = self.maps(x)
+        pooled = maps.mean(2)
+        if self.config.head == "mean_max":
+            pooled = torch.cat([pooled, maps.amax(2)], dim=1)
+        return self.head(pooled)  # type: ignore[no-any-return]
 
     def features(self, x: Tensor) -> Tensor:
         """What prototypes are compared with: (B, D), or (B, D, steps) where they are windows."""
@@ -179,8 +209,8 @@ class PrototypeBranch(nn.Module):
         return Similar(pool_windows(found, self.config.pool), found)
 
     def logits(self, pooled: Tensor) -> Tensor:
-        """(B, P) -> (B, C), without bias: each logit is the sum of weight times similarity."""
-        return pooled @ self.classifier.T
+        """(B, P) -> (B, C): each logit is the sum of weight times similarity (and the bias, 0 as published)."""
+        return pooled @ self.classifier.T + self.bias
 
     def require_projected(self) -> PrototypeBranch:
         """Itself; raises CheckpointError where the prototypes are no real recordings yet."""

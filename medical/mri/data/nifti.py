@@ -189,11 +189,10 @@ def _parsed(raw: bytes, name: str) -> Any:
         image = kind.from_bytes(raw)
     except (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, ValueError) as error:
         raise DataError(f"{name} is no readable NIfTI file: {' '.join(str(error).split())[:150]}") from None
+    start = int(getattr(image.dataobj, "offset", 0))
     needed = int(np.prod(image.shape, dtype=np.int64)) * image.get_data_dtype().itemsize
-    if len(raw) - int(image.dataobj.offset) < needed:
-        raise DataError(
-            f"{name} is truncated", seen=f"{len(raw) - int(image.dataobj.offset)} bytes", expected=f"{needed}"
-        )
+    if len(raw) - start < needed:
+        raise DataError(f"{name} is truncated", seen=f"{len(raw) - start} bytes", expected=f"{needed}")
     return image
 
 

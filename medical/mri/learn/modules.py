@@ -59,7 +59,7 @@ class GlobalPretraining(ContrastiveModule):
         rows = self.head(self.encoder.features(views.flatten(0, 1)))
         x, y = rows[-2 * count : -count], rows[-count:]
         self.watch(x, y)
-        options = {"temperature": self.temperature}
+        options: dict[str, Any] = {"temperature": self.temperature}
         if self.kind == "gr":
             loss = across_ranks(nt_xent, x, y, **options)
         elif self.kind == "pcl":
@@ -129,9 +129,18 @@ class LocalPretraining(ContrastiveModule):
         with torch.no_grad():
             maps = self.net.encoder.levels(views.flatten(0, 1))
         first, second = self.head(self.net.decoder(maps, self.blocks)).chunk(2)
-        middle = (0, slice(None), first.shape[2] // 2, first.shape[3] // 2)
-        self.watch(first[(slice(None), *middle[1:])], second[(slice(None), *middle[1:])])
-        options = {"kernel": self.kernel, "projection": self.projection, "temperature": self.temperature}
+        stride = max(1, first.shape[2] // 4)  # places of an image are to differ, images need not
+        self.watch(
+            *(
+                maps[:, :, ::stride, ::stride].flatten(2).transpose(1, 2).flatten(0, 1)
+                for maps in (first, second)
+            )
+        )
+        options: dict[str, Any] = {
+            "kernel": self.kernel,
+            "projection": self.projection,
+            "temperature": self.temperature,
+        }
         if self.kind == "lr":
             return {"loss": across_ranks(lr, first, second, regions=self.regions, **options)}
         return {"loss": across_ranks(ld, first, second, regions=self.regions, parts=self.parts, **options)}

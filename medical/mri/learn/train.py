@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,22 @@ from torch import nn
 from core.encoders.unet import UNet
 from core.learning.determinism import derive_seed, generator
 from core.learning.fit import FitResult, fit
+from core.learning.module import Schedule
 from medical.mri.dice import dice_scores
 from medical.mri.learn.batches import labelled_batches, pretrain_batches
-from medical.mri.learn.modules import FineTuning, GlobalPretraining, LocalPretraining
+from medical.mri.learn.modules import (
+    FineTuning,
+    GlobalKind,
+    GlobalPretraining,
+    LocalKind,
+    LocalPretraining,
+    LossKind,
+)
 from medical.mri.model import Architecture, build_unet, global_head, local_head, map_size
+from medical.mri.partition import Mode
 from medical.mri.predict import predict_labels
 from medical.mri.prepared import Prepared
-from medical.mri.regions import region_table
+from medical.mri.regions import Negatives, region_table
 
 
 def fresh_unet(architecture: Architecture, seed: int = 0) -> UNet:
@@ -34,11 +44,11 @@ def pretrain_global(
     prepared: Prepared,
     members: Sequence[int],
     *,
-    kind: str,
+    kind: GlobalKind,
     steps: int,
     volumes: int,
     parts: int,
-    partition: str = "balanced",
+    partition: Mode = "balanced",
     temperature: float = 0.1,
     threshold: float = 0.1,
     learning_rate: float = 1e-3,
@@ -63,11 +73,11 @@ def pretrain_global(
         head = global_head(architecture)
     module = GlobalPretraining(
         net.encoder, head, kind=kind, temperature=temperature, threshold=threshold, **_adam(learning_rate),
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     batches = pretrain_batches(
         prepared, members, views="global", volumes=volumes, parts=parts, mode=partition, seed=seed,
         share=crop, brightness=brightness, contrast=contrast,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     return fit(module, batches, steps=steps, seed=seed, **{"title": "encoder, global loss", **fitting})
 
 
@@ -77,15 +87,15 @@ def pretrain_local(
     prepared: Prepared,
     members: Sequence[int],
     *,
-    kind: str,
+    kind: LocalKind,
     steps: int,
     volumes: int,
     parts: int,
     blocks: int,
-    partition: str = "balanced",
+    partition: Mode = "balanced",
     kernel: int = 3,
     anchors: int = 13,
-    negatives: str = "table",
+    negatives: Negatives = "table",
     projection_dim: int | None = None,
     temperature: float = 0.1,
     learning_rate: float = 1e-3,
@@ -103,17 +113,17 @@ def pretrain_local(
     """
     regions = region_table(
         *map_size(architecture, blocks), kernel=kernel, anchors=anchors, negatives=negatives
-    )  # type: ignore[arg-type]
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "local head"))
         module = LocalPretraining(
             net, local_head(architecture, blocks), regions, blocks=blocks, parts=parts, kind=kind,
             kernel=kernel, temperature=temperature, projection_dim=projection_dim, **_adam(learning_rate),
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
     batches = pretrain_batches(
         prepared, members, views="local", volumes=volumes, parts=parts, mode=partition, seed=seed,
         brightness=brightness, contrast=contrast,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     result = fit(module, batches, steps=steps, seed=seed, **{"title": "decoder, local loss", **fitting})
     net.requires_grad_(True)
     return result
@@ -127,7 +137,8 @@ def finetune(
     steps: int,
     batch_size: int = 20,
     learning_rate: float = 1e-3,
-    loss: str = "dice_ce",
+    schedule: Schedule = "cosine",
+    loss: LossKind = "dice_ce",
     mixup_alpha: float | None = None,
     augmentation: dict[str, Any] | None = None,
     validate_every: int = 50,
@@ -140,6 +151,7 @@ def finetune(
     Args:
         labelled: numbers of the volumes to train on.
         batch_size: slices, drawn with replacement.
+        schedule: of the learning rate; ``constant`` as published, with which few steps end at a noisy place.
         loss: ``dice`` as published, or ``dice_ce``, see `medical.mri.dice`.
         mixup_alpha: of Beta(alpha, alpha); None for no Mixup.
         augmentation: of `medical.mri.learn.batches.labelled_batches`.
@@ -152,8 +164,8 @@ def finetune(
         return {"valid_dice": mean_dice(module.net, prepared, chosen)}
 
     module = FineTuning(
-        net, classes=prepared.classes, loss=loss, mixup_alpha=mixup_alpha, **_adam(learning_rate)
-    )  # type: ignore[arg-type]
+        net, classes=prepared.classes, loss=loss, mixup_alpha=mixup_alpha, **_adam(learning_rate, schedule)
+    )
     batches = labelled_batches(prepared, labelled, batch_size=batch_size, seed=seed, **(augmentation or {}))
     watching: dict[str, Any] = {}
     if chosen:
@@ -175,8 +187,6 @@ def self_train(
     for number in unlabelled:
         at = prepared.slices(number)
         labels[at] = predict_labels(net, prepared.images[at])
-    from dataclasses import replace
-
     cases = tuple(replace(case, label=case.label or "pseudo") for case in prepared.cases)
     known = replace(prepared, labels=labels, cases=cases)
     members = [*labelled, *unlabelled]
@@ -204,7 +214,7 @@ def labelled_choice(prepared: Prepared, count: int | None, seed: int = 0) -> lis
     volumes = prepared.volumes("train", labelled=True)
     order = generator(seed, "labelled").permutation(len(volumes))
     seen: dict[str, int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, int]] = []
     for place in order:
         group = prepared.cases[volumes[place]].group
         ranked.append((seen.get(group, 0), len(ranked), volumes[place]))
@@ -212,6 +222,6 @@ def labelled_choice(prepared: Prepared, count: int | None, seed: int = 0) -> lis
     return [volume for _, _, volume in sorted(ranked)][:count]
 
 
-def _adam(learning_rate: float) -> dict[str, Any]:
-    """Adam at a constant rate, without decay, as published."""
-    return {"learning_rate": learning_rate, "weight_decay": 0.0, "schedule": "constant"}
+def _adam(learning_rate: float, schedule: Schedule = "constant") -> dict[str, Any]:
+    """Adam without weight decay, as published."""
+    return {"learning_rate": learning_rate, "weight_decay": 0.0, "schedule": schedule}

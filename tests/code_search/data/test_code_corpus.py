@@ -270,11 +270,8 @@ def test_hidden_name_is_nowhere_in_the_code():
 
 
 @pytest.mark.slow
-def test_standard_library_of_this_python():
-    group = standard_library()
-    if len(group.paths) < 1500:
-        pytest.skip("this Python's standard library came without its tests")
-    found = read_pairs([group])
+def test_standard_library_of_this_python(standard_library_pairs):
+    found = standard_library_pairs
     unique = {exact_key(f.code) for f in found.functions}
     assert len(unique) >= 6000
     assert sum(file.status == "skipped" for file in found.files) == 0

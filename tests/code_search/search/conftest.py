@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from code_search.lexical import words
+from code_search.ranker import Ranker
 
 FILES = {
     "src/io/files.py": '''"""Reading and writing."""
@@ -73,11 +74,11 @@ class HashingEncoder:
 
     dim = 128
 
-    def __init__(self, name: str = "hashing", dense_weight: float | None = None) -> None:
+    def __init__(self, name: str = "hashing", ranker: Ranker | None = None) -> None:
         self.digest = hashlib.sha256(name.encode()).hexdigest()
         self.encoded = 0
-        if dense_weight is not None:
-            self.dense_weight = dense_weight
+        if ranker is not None:
+            self.ranker = ranker
 
     def _encode(self, texts):
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)

@@ -1,11 +1,11 @@
-"""Min-max fusion and the choice of its weight."""
+"""Min-max fusion, and the fit of weights."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from code_search.fuse import DENSE_WEIGHT, choose_weight, hybrid, unit_range
+from code_search.fuse import fit_weights, hybrid, unit_range, weighted
 from core.errors import ConfigError, DataError
 
 
@@ -50,18 +50,44 @@ def test_scores_that_do_not_fit_are_refused():
         hybrid(np.array([np.nan, 1.0]), np.ones(2))
 
 
-def test_the_weight_that_ranks_best_is_chosen():
-    truth = np.arange(30)
-    good = np.eye(30)
-    noise = np.random.default_rng(2).random((30, 30))
-    assert choose_weight(good, noise, truth)[0] >= 0.5
-    assert choose_weight(noise, good, truth)[0] <= 0.5
-    weight, curve = choose_weight(good, good, truth)
-    assert weight == DENSE_WEIGHT
-    assert set(curve.values()) == {1.0}
+def test_the_fit_trusts_what_ranks_well_and_is_the_best_of_its_neighbours():
+    rng = np.random.default_rng(2)
+    truth = np.arange(40)
+    good = np.eye(40) + 0.4 * rng.normal(size=(40, 40))
+    noise, flat = rng.normal(size=(40, 40)), np.ones((40, 40))
+    pool = {"good": good, "against": -good, "noise": noise, "flat": flat}
+    found = fit_weights([pool, pool], [truth, truth])
+    assert found["good"] > 10 * found["noise"]
+    assert (found["against"], found["flat"]) == (0, 0)
+
+    def loss(weights):
+        logits = weighted(weights, pool).astype(np.float64)
+        likely = logits[truth, truth] - np.log(np.exp(logits).sum(axis=1))
+        return -likely.mean() + 1e-3 * (weights["good"] * np.sqrt(good.var(axis=1).mean())) ** 2
+
+    for step in (0.98, 1.02):
+        assert loss(found) < loss({**found, "good": step * found["good"]})
 
 
-def test_ties_count_as_their_average():
-    same = np.zeros((2, 4))
-    _, curve = choose_weight(same, same, [0, 3], weights=(0.5,))
-    assert curve[0.5] == pytest.approx(1 / 2.5)
+def test_equal_weights_whatever_the_unit_of_a_score():
+    rng = np.random.default_rng(3)
+    pool = {"a": np.eye(20) + rng.normal(size=(20, 20)), "b": np.eye(20) + rng.normal(size=(20, 20))}
+    plain = fit_weights([pool], [range(20)])
+    scaled = fit_weights([{"a": pool["a"] * 1000 + 7, "b": pool["b"]}], [range(20)])
+    assert scaled["a"] * 1000 == pytest.approx(plain["a"], rel=1e-2)
+    assert scaled["b"] == pytest.approx(plain["b"], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("pools", "relevant"),
+    [
+        ([], []),
+        ([{"a": np.ones((2, 3)), "b": np.ones((2, 2))}], [[0, 1]]),
+        ([{"a": np.full((2, 2), np.nan)}], [[0, 1]]),
+    ],
+)
+def test_validation_scores_that_do_not_fit_are_refused(pools, relevant):
+    with pytest.raises(DataError, match="validation scores"):
+        fit_weights(pools, relevant)
+    with pytest.raises(DataError, match="scores"):
+        weighted({"missing": 1.0}, {"a": np.ones(2)})

@@ -227,14 +227,13 @@ def test_two_roots_of_one_name_have_two_indexes(tmp_path):
 
 def test_another_model_makes_all_vectors_anew_and_is_refused_before(repository, encoder, make_encoder):
     build_index(repository, encoder=encoder)
-    other = make_encoder("other", dense_weight=0.4)
+    other = make_encoder("other")
     with pytest.raises(DataError, match=r"kindred index .* --model"):
         open_index(repository, encoder=other)
     report = build_index(repository, encoder=other)
     assert report.embedded == report.functions
     assert "another one" in report.notes[0]
-    index = open_index(repository, encoder=other)
-    assert index.snapshot.description.model.dense_weight == 0.4
+    assert open_index(repository, encoder=other).search("comma separated").mode == "hybrid"
 
 
 def test_model_none_keeps_the_words_only(repository, encoder):

@@ -76,6 +76,8 @@ def test_other_sources_are_written_beside_the_demo(tmp_path):
     evidence([], source="ptbxl")
     assert (tmp_path / "reports/demo/evidence-ptbxl.json").is_file()
     assert not (tmp_path / "reports/demo/evidence.json").exists()
+    evidence([], source="installed", default=True)
+    assert json.loads((tmp_path / "reports/demo/evidence.json").read_text())["source"] == "installed"
 
 
 def test_the_table_says_where_zero_lies():

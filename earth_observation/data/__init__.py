@@ -1,0 +1,1 @@
+"""Readers of scenes and chips, their checks, and the arrays that trainings read."""

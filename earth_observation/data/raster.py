@@ -1,0 +1,335 @@
+"""Bands of one product from one GeoTIFF or many, on the grid of the finest, opened where they are read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import DataError
+from earth_observation.bands import Sensor, band_of_file, order_by_name
+
+MOST_OPEN = 96
+_open_files: OrderedDict[tuple[int, str], Any] = OrderedDict()
+
+
+class RasterError(DataError):
+    """A raster that cannot be used; ``kind`` is a short fixed word to count by."""
+
+    def __init__(self, kind: str, what: str, **parts: Any) -> None:
+        super().__init__(what, **parts)
+        self.kind = kind
+
+
+def open_raster(path: str | os.PathLike[str]) -> Any:
+    """Open a raster with rasterio; the message of a failure names the file and says what it is.
+
+    Raises:
+        RasterError: "missing", "empty" or "unreadable" (not a raster).
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    _mend_proj()
+    file = Path(path)
+    if not file.is_file():
+        raise RasterError("missing", f"{path}", seen="no such file")
+    if file.stat().st_size == 0:
+        raise RasterError("empty", f"{path}", seen="0 bytes", remedy="fetch the file again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(file)
+    except RasterioError as error:
+        raise RasterError(
+            "unreadable", f"{path} is no raster", seen=str(error)[-120:], remedy="fetch the file again"
+        ) from None
+
+
+def shared_raster(path: str) -> Any:
+    """An open raster kept for this process; a fork or a spawned worker opens its own."""
+    key = (os.getpid(), path)
+    found = _open_files.pop(key, None)
+    if found is None:
+        found = open_raster(path)
+    _open_files[key] = found
+    while len(_open_files) > MOST_OPEN:
+        (pid, _), oldest = _open_files.popitem(last=False)
+        if pid == os.getpid():
+            oldest.close()
+    return found
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn a failure inside GDAL into a `RasterError` that carries its cause (a truncated file opens well)."""
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except RasterioError as error:
+        cause = error.__cause__ or error
+        raise RasterError(
+            "damaged", f"{path} cannot be read to its end", seen=" ".join(str(cause).split())[-160:],
+            remedy="fetch the file again",
+        ) from None  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where pixels lie: CRS (None where unknown), affine transform, rows and columns."""
+
+    crs: Any
+    transform: Any
+    height: int
+    width: int
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(left, bottom, right, top) in the units of the CRS, of a north-up grid."""
+        t = self.transform
+        return (t.c, t.f + t.e * self.height, t.c + t.a * self.width, t.f)
+
+
+def grid_of(dataset: Any) -> Grid:
+    """The grid of an open raster."""
+    return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+
+
+class RasterStack:
+    """The bands of one product, in the sensor's order.
+
+    Args:
+        paths: one file a band, named by its band, or one file that holds them all.
+        sensor: which bands are wanted.
+        order: positions (from 0) of the sensor's bands in a single file whose bands carry no names.
+        onto: read on this grid instead of the finest of the files: other systems and grids are warped
+            (bilinear). Needed where files do not share one extent.
+
+    Raises:
+        RasterError: kind "bands" (missing, twice, unnamed), "grid" (extents or systems that differ), or as
+            `open_raster`.
+
+    Only names and grids are read here; pixels are read by `read`, in whatever process it runs.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        sensor: Sensor,
+        *,
+        order: Sequence[int] | None = None,
+        onto: Grid | None = None,
+    ) -> None:
+        self.paths, self.sensor, self.onto = [str(path) for path in paths], sensor, onto
+        self.placed = _place_bands(self.paths, sensor, order)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "grid"}
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The grid that `read` answers on."""
+        if self.onto is not None:
+            return self.onto
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            grids = {path: grid_of(shared_raster(path)) for path in dict.fromkeys(p for p, _ in self.placed)}
+        finest = max(grids.values(), key=lambda grid: grid.height * grid.width)
+        for path, grid in grids.items():
+            _check_extent(path, grid, finest)
+        return finest
+
+    def read(
+        self,
+        window: tuple[int, int, int, int] | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        masked: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of a window of `grid`, coarser bands resampled bilinearly.
+
+        Args:
+            window: (row, column, height, width), inside the grid; all of it by default.
+            size: resample the window to these (rows, columns).
+            masked: look for declared nodata.
+
+        Returns:
+            (C, h, w) float32 and (h, w) bool: True where every band is known and finite.
+        """
+        grid = self.grid
+        row, column, height, width = window or (0, 0, grid.height, grid.width)
+        if row < 0 or column < 0 or row + height > grid.height or column + width > grid.width:
+            raise DataError(
+                "window", seen=(row, column, height, width), expected=f"inside {grid.height} x {grid.width}"
+            )
+        shape = size or (height, width)
+        out = np.empty((len(self.placed), *shape), dtype=np.float32)
+        valid = np.ones(shape, dtype=bool)
+        for path, positions in self._by_file().items():
+            with reading(path):
+                dataset = shared_raster(path)
+                indexes = [self.placed[position][1] for position in positions]
+                source = _fitted(dataset, grid) if self.onto is not None else dataset
+                area = _scaled(grid, source, row, column, height, width)
+                found, good = _read(source, indexes, area, shape, masked)
+                out[positions] = found
+                valid &= good
+        return out, valid & np.isfinite(out).all(axis=0)
+
+    def raw(self) -> Iterator[tuple[str, np.ndarray, Any]]:
+        """(path, all its wanted bands as stored, the open raster) for each file: every block is read once."""
+        for path, positions in self._by_file().items():
+            with reading(path):
+                dataset = shared_raster(path)
+                yield path, dataset.read([self.placed[position][1] for position in positions]), dataset
+
+    def close(self) -> None:
+        """Close what this process holds open of these files."""
+        for path in self.paths:
+            found = _open_files.pop((os.getpid(), path), None)
+            if found is not None:
+                found.close()
+
+    def _by_file(self) -> dict[str, list[int]]:
+        files: dict[str, list[int]] = {}
+        for position, (path, _) in enumerate(self.placed):
+            files.setdefault(path, []).append(position)
+        return files
+
+
+def read_labels(path: str | os.PathLike[str], onto: Grid | None = None, *, offset: int = 0) -> np.ndarray:
+    """A label raster as int32 class numbers, 255 where it declares nodata.
+
+    Args:
+        onto: warp it to this grid, nearest neighbour.
+        offset: added to every class (-1 where a product counts from 1).
+    """
+    dataset = shared_raster(str(path))
+    with reading(str(path)):
+        source = _fitted(dataset, onto, nearest=True) if onto is not None else dataset
+        found = source.read(1)
+        nodata = source.nodata
+        known = np.ones(found.shape, dtype=bool) if nodata is None else source.read_masks(1) > 0
+    if found.dtype.kind == "f":
+        whole = np.isfinite(found) & (found == np.round(np.where(np.isfinite(found), found, 0)))
+        known &= np.isfinite(found)
+        if not whole[known].all():
+            raise RasterError("labels", f"{path}", seen="fractions", expected="whole class numbers")
+    classes = np.where(known, found, 255).astype(np.int64)
+    return np.where(known & (classes != 255), classes + offset, 255).astype(np.int32)
+
+
+def _place_bands(paths: list[str], sensor: Sensor, order: Sequence[int] | None) -> list[tuple[str, int]]:
+    """(file, band index from 1) of each band of the sensor."""
+    where = str(Path(paths[0]).parent) if len(paths) > 1 else paths[0] if paths else sensor.name
+    if len(paths) != 1 or (order is None and len(sensor.bands) == 1):
+        named = {path: band_of_file(Path(path).stem, sensor) for path in paths}
+        kept = [path for path in paths if named[path] is not None]
+        try:
+            places = order_by_name([named[path] or "" for path in kept], sensor, where=where)
+        except DataError as error:
+            raise RasterError("bands", str(error)) from None
+        return [(kept[place], 1) for place in places]
+    dataset = shared_raster(paths[0])
+    if order is not None:
+        if max(order) >= dataset.count:
+            raise RasterError(
+                "bands", where, seen=f"{dataset.count} band(s)", expected=f"at least {max(order) + 1}"
+            )
+        return [(paths[0], position + 1) for position in order]
+    names = [text or "" for text in dataset.descriptions]
+    if any(names):
+        try:
+            return [(paths[0], place + 1) for place in order_by_name(names, sensor, where=where)]
+        except DataError as error:
+            raise RasterError("bands", str(error)) from None
+    if dataset.count != len(sensor.bands):
+        raise RasterError(
+            "bands", f"{where}: bands without names", seen=f"{dataset.count} band(s)",
+            expected=f"{len(sensor.bands)} in the order {', '.join(sensor.bands)}, or band descriptions",
+            remedy="set the descriptions of the bands (gdal_edit, or dataset.descriptions in rasterio)",
+        )  # fmt: skip
+    return [(paths[0], index) for index in range(1, dataset.count + 1)]
+
+
+def _check_extent(path: str, grid: Grid, finest: Grid) -> None:
+    if grid.crs != finest.crs:
+        raise RasterError(
+            "grid", f"{path}: coordinate system", seen=str(grid.crs), expected=str(finest.crs),
+            remedy="warp the bands onto one grid, or set data.align to warp",
+        )  # fmt: skip
+    tolerance = 1.01 * max(abs(grid.transform.a), abs(finest.transform.a))
+    off = max(abs(a - b) for a, b in zip(grid.bounds, finest.bounds))
+    if grid.crs is not None and off > tolerance:
+        raise RasterError(
+            "grid", f"{path}: extent is off by {off:g}", seen=[round(v, 1) for v in grid.bounds],
+            expected=str([round(v, 1) for v in finest.bounds]),
+            remedy="warp the bands onto one grid, or set data.align to warp",
+        )  # fmt: skip
+
+
+def _scaled(grid: Grid, dataset: Any, row: int, column: int, height: int, width: int) -> Any:
+    """The window of ``grid`` in the pixels of a raster that covers the same ground with others."""
+    from rasterio.windows import Window
+
+    down, right = dataset.height / grid.height, dataset.width / grid.width
+    return Window(column * right, row * down, width * right, height * down)
+
+
+def _read(
+    source: Any, indexes: list[int], area: Any, shape: tuple[int, int], masked: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    from rasterio.enums import MaskFlags, Resampling
+
+    whole = (round(area.height), round(area.width)) == shape
+    # at its own resolution a block is copied; only what is resampled needs floats
+    found = source.read(
+        indexes, window=area, out_shape=(len(indexes), *shape),
+        resampling=Resampling.nearest if whole else Resampling.bilinear,
+        out_dtype=None if whole else "float32",
+    )  # fmt: skip
+    valid = np.ones(shape, dtype=bool)
+    if masked and any(MaskFlags.all_valid not in source.mask_flag_enums[index - 1] for index in indexes):
+        masks = source.read_masks(indexes, window=area, out_shape=(len(indexes), *shape))
+        valid = (masks > 0).all(axis=0)
+    return found, valid
+
+
+def _fitted(dataset: Any, grid: Grid, *, nearest: bool = False) -> Any:
+    """The raster itself where it lies on the grid, else a warped view of it."""
+    own = grid_of(dataset)
+    if (
+        own.crs == grid.crs
+        and own.transform.almost_equals(grid.transform, 1e-6)
+        and ((own.height, own.width) == (grid.height, grid.width))
+    ):
+        return dataset
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+
+    if own.crs is None or grid.crs is None:
+        raise RasterError(
+            "crs", f"{dataset.name} has no coordinate system", expected="one, to be warped",
+            remedy="set it with gdal_edit -a_srs",
+        )  # fmt: skip
+    return WarpedVRT(
+        dataset, crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
+        resampling=Resampling.nearest if nearest else Resampling.bilinear, add_alpha=dataset.nodata is None,
+    )  # fmt: skip
+
+
+def _mend_proj() -> None:
+    """Ignore a PROJ path left by another program (conda, QGIS): systems could not be looked up with it."""
+    for name in ("PROJ_DATA", "PROJ_LIB"):
+        place = os.environ.get(name)
+        if place and not (Path(place) / "proj.db").is_file():
+            del os.environ[name]

@@ -1,0 +1,145 @@
+"""From stage to stage: the encoder before training, the model around it, the scene that is mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.data.checks import Quarantine
+from core.errors import DataError
+from core.learning.determinism import seed_everything
+from earth_observation.data.items import Item, Layout
+from earth_observation.data.sources import Checking, check_enough, inspect, read_items
+from earth_observation.data.store import ChipStore, write_store
+from earth_observation.model import Encoder, LandCover, build_encoder, start_from
+
+
+def starting_model(
+    store: ChipStore,
+    *,
+    product: str,
+    architecture: Mapping[str, Any],
+    crop: int,
+    seed: int,
+    start: str | None = None,
+    input_init: str = "random",
+    width: int = 32,
+) -> LandCover:
+    """A model without heads for the bands of a product, from random weights or a local checkpoint.
+
+    Raises:
+        DataError: the data have no such product. CheckpointError: a checkpoint that does not fit.
+    """
+    if product not in store.sensors:
+        raise DataError("model.product", seen=product, expected=f"one of {', '.join(store.sensors)}")
+    seed_everything(seed)
+    model = LandCover(
+        architecture,
+        store.sensors[product],
+        store.normalisations[product],
+        store.table,
+        size=crop,
+        width=width,
+    )
+    if start is not None:
+        print(start_from(model.encoder, start, model.sensor, input_init))
+    return model
+
+
+def untrained(model: LandCover, seed: int) -> Encoder:
+    """The encoder of a model with fresh random weights, as the baseline."""
+    seed_everything(seed)
+    return build_encoder(len(model.sensor.bands), model.architecture, size=model.size)
+
+
+def scene_of(items: Sequence[Item], product: str) -> Item | None:
+    """The image that is mapped where none is named: of the test split, the largest, of the third date."""
+    found = [item for item in items if item.split == "test" and product in item.files]
+    if not found:
+        return None
+    return max(found, key=lambda item: (int(item.shape[0]) * int(item.shape[1]), item.season == 2, item.id))
+
+
+def mapped_scene(
+    model: Path,
+    items: Sequence[Item],
+    layout: Layout,
+    product: str,
+    folder: Path,
+    *,
+    path: str | None,
+    tile: int,
+    stride: int,
+    batch_size: int,
+    scheduler: str,
+) -> list[dict[str, str]]:
+    """Map a scene into ``folder / "scene"`` for the evaluation; returns its figure for the report.
+
+    Args:
+        path: the scene (a file, a folder of bands, a STAC item); None takes an image of the test split.
+    """
+    from earth_observation.data.own import scene_files
+    from earth_observation.scene import Tiling, map_scene
+
+    tiling = Tiling(tile, stride, batch_size, scheduler)
+    if path is not None:
+        files: Sequence[str] = scene_files(path, layout.sensors[product], Path(path).parent)
+        rule, order = "auto", None
+    else:
+        item = scene_of(items, product) if layout.georeferenced else None
+        if item is None:
+            return []
+        files, rule, order = item.files[product], item.scale.get(product, "auto"), item.order.get(product)
+    report = map_scene(model, files, folder / "scene", tiling=tiling, scale=rule, order=order, embedding=True)
+    caption = f"{report['size'][0]} x {report['size'][1]} pixels in {report['crs']}, mapped in blended tiles"
+    return [{"file": "evaluation/scene/scene_quicklook.png", "caption": caption}]
+
+
+def evidence_stores(
+    source: str,
+    root: str | None,
+    manifest: str | None,
+    scratch: Path,
+    *,
+    data: Any,
+    prepare: Mapping[str, Any],
+    places: int | None,
+    seed: int,
+) -> tuple[ChipStore, ChipStore, dict[str, Any]]:
+    """(chips, chips of other places, facts) of a source, read and checked as by the pipeline.
+
+    Other places exist on demo data alone, generated from another seed; elsewhere they are the chips themselves.
+
+    Args:
+        data: the section of the settings. places: of the demo; None takes those of ``data``.
+    """
+    from earth_observation.demo import write_demo
+
+    demo = data.demo.model_dump() | ({"places": places} if places else {})
+
+    def store_of(name: str, number: int) -> tuple[ChipStore, dict[str, Any]]:
+        quarantine = Quarantine(data.on_problem)
+        home = str(write_demo(scratch / name, **demo, seed=number)) if source == "demo" else str(root)
+        own = data.own if source == "manifest" else {}
+        items, layout = read_items(
+            source,
+            home,
+            quarantine,
+            manifest=manifest,
+            product=data.product,
+            fractions=data.fractions,
+            seed=seed,
+            **own,
+        )
+        checking = Checking(layout, data.scale, data.align == "warp", data.limits)
+        usable, facts = inspect(items, checking, quarantine, scheduler=data.scheduler)
+        check_enough(usable)
+        folder = scratch / f"{name}-chips"
+        folder.mkdir()
+        options = {"warp": data.align == "warp", "scheduler": data.scheduler}
+        return write_store(usable, layout, folder, **prepare, **options), facts
+
+    store, facts = store_of("places", seed)
+    other = store_of("other", seed + 1)[0] if source == "demo" else store
+    return store, other, facts

@@ -1,0 +1,1 @@
+"""Batches with gaps, and the training of the space."""

@@ -1,0 +1,105 @@
+"""What pretraining is worth with few labels: the same fine-tuning from several starts, over several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from core.encoders.unet import UNet
+from core.learning.determinism import derive_seed
+from medical.mri.evaluate import score_volumes
+from medical.mri.learn.train import finetune, fresh_unet, labelled_choice, pretrain_global, pretrain_local
+from medical.mri.model import Architecture
+from medical.mri.prepared import Prepared
+
+CLAIM = "Global and local contrastive pretraining beats a random start with one and with two labelled volumes"
+GD_LR, GD, GR, RANDOM = "GD+LR", "GD only", "GR only", "random start"
+ALL, MONAI = "all labels", "all labels, MONAI U-Net"
+COMPARISONS = ((GD_LR, RANDOM), (GD_LR, GD), (GD_LR, GR), (ALL, MONAI))
+
+
+def ablation_arms(
+    prepared: Prepared,
+    architecture: Architecture,
+    *,
+    labelled: Sequence[int],
+    global_loss: Mapping[str, Any],
+    local_loss: Mapping[str, Any],
+    finetuning: Mapping[str, Any],
+    threads: int | None = None,
+    monai: bool = True,
+) -> dict[str, Callable[[int], dict[str, float]]]:
+    """A function seed -> metrics for each arm, as `core.evaluation.evidence.run_evidence` calls them.
+
+    The seed decides the initial weights, which volumes are labelled, and all random numbers; it is the same
+    in every arm. Metrics are ``dice_N`` with N labelled volumes: mean over the test volumes of the mean Dice over
+    structures, in the voxels of the files. The volumes that are pretrained on are those of the split train.
+
+    Args:
+        labelled: numbers of labelled volumes. The arms with all labels have ``dice_all`` instead.
+        global_loss, local_loss: settings of `pretrain_global` and `pretrain_local`; the arms set ``kind``.
+        finetuning: settings of `finetune`.
+        monai: whether to add MONAI's own U-Net, fine-tuned in the same way on all labels.
+    """
+    members = prepared.volumes("train")
+    quiet: dict[str, Any] = {"progress": False, "diagnostics": False, "threads": threads}
+
+    def score(net: nn.Module) -> float:
+        found = score_volumes(net.eval(), prepared, prepared.volumes("test", labelled=True), distances=False)
+        return float(np.nanmean([one.mean_dice for one in found]))
+
+    def tuned(net: nn.Module, count: int | None, seed: int) -> float:
+        finetune(net, prepared, labelled_choice(prepared, count, seed), seed=seed, **finetuning, **quiet)
+        return score(net)
+
+    @cache
+    def encoder(kind: str, seed: int) -> dict[str, torch.Tensor]:
+        net = fresh_unet(architecture, seed)
+        settings = {**global_loss, "kind": kind}
+        pretrain_global(net, architecture, prepared, members, seed=seed, **settings, **quiet)
+        return net.state_dict()
+
+    def start(arm: str, seed: int) -> UNet:
+        net = fresh_unet(architecture, seed)
+        if arm == RANDOM:
+            return net
+        net.load_state_dict(encoder("gr" if arm == GR else "gd", seed))
+        if arm == GD_LR:
+            settings = {**local_loss, "kind": "lr"}
+            pretrain_local(net, architecture, prepared, members, seed=seed, **settings, **quiet)
+        return net
+
+    def few(arm: str, seed: int) -> dict[str, float]:
+        weights = {name: value.clone() for name, value in start(arm, seed).state_dict().items()}
+        found = {}
+        for count in labelled:
+            net = fresh_unet(architecture, seed)
+            net.load_state_dict(weights)
+            found[f"dice_{count}"] = tuned(net, count, seed)
+        return found
+
+    arms: dict[str, Callable[[int], dict[str, float]]] = {
+        arm: partial(few, arm) for arm in (GD_LR, RANDOM, GD, GR)
+    }
+    arms[ALL] = lambda seed: {"dice_all": tuned(fresh_unet(architecture, seed), None, seed)}
+    if monai:
+        arms[MONAI] = lambda seed: {"dice_all": tuned(monai_unet(architecture, seed), None, seed)}
+    return arms
+
+
+def monai_unet(architecture: Architecture, seed: int = 0) -> nn.Module:
+    """MONAI's residual-free U-Net with the same levels and widths, strided convolutions and batch norm."""
+    from monai.networks.nets import UNet as MonaiUNet
+
+    widths = architecture.widths
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "initial weights"))
+        return MonaiUNet(
+            spatial_dims=2, in_channels=1, out_channels=architecture.classes, channels=widths,
+            strides=(2,) * (len(widths) - 1), norm="batch",
+        )  # fmt: skip

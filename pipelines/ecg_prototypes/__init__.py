@@ -1,0 +1,1 @@
+"""ECG prototypes: joint training, projection, fusion, black box, evaluation, registration."""

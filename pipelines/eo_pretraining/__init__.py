@@ -1,0 +1,1 @@
+"""Pretraining for Earth observation: SoftCon, heads on few labels, maps of scenes, registration."""

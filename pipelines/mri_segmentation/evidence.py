@@ -1,0 +1,88 @@
+"""Evidence: few labels from pretrained and from random weights, over several seeds; and all labels.
+
+`make evidence PIPELINE=mri_segmentation [SOURCE=acdc|msd|mmwhs|manifest ROOT=folder]` writes
+`reports/mri_segmentation/evidence.json` and a figure; for another source, files beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.config import load_settings
+from core.errors import KindredError
+from core.stage import STATE, quiet_environment
+from medical.mri.settings import Params
+
+PARAMS = Path("pipelines/mri_segmentation/params.yaml")
+
+
+def main() -> int:
+    """Read the volumes, train every arm with every seed, write what came out."""
+    parser = argparse.ArgumentParser(prog="make evidence PIPELINE=mri_segmentation", description=__doc__)
+    parser.add_argument("--source", help="data.source; that of the params file by default")
+    parser.add_argument("--root", help="data.root for that source")
+    parser.add_argument("--params", type=Path, default=PARAMS)
+    options = parser.parse_args()
+    quiet_environment()
+    try:
+        compare(load_settings(options.params, Params), options.source, options.root)
+    except KindredError as error:
+        print(f"error in evidence: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def compare(params: Params, source: str | None, root: str | None) -> None:
+    """Hand the pieces to the library, values only."""
+    from core.data.checks import Quarantine
+    from core.evaluation.evidence import run_evidence
+    from core.learning.determinism import set_threads
+    from medical.mri.ablation import CLAIM, COMPARISONS, ablation_arms
+    from medical.mri.corpora import list_volumes
+    from medical.mri.data.case import draw_splits
+    from medical.mri.data.checks import Reading, Rules, inspect, require_enough
+    from medical.mri.model import Architecture
+    from medical.mri.prepared import prepare
+
+    data, evidence = params.data, params.evidence
+    source = source or data.source
+    set_threads(params.threads)
+    listing = list_volumes(
+        source,
+        root=root or data.root,
+        demo_folder=STATE / "evidence" / "mri_segmentation" / "demo",
+        seed=data.split_seed,
+        demo=data.demo.model_dump() | {"seed": params.seed},
+        **data.model_dump(include={"manifest", "structures", "channel", "official_split", "fractions"}),
+    )
+    reading = Reading(**data.model_dump(include={"non_finite", "strays", "bias_correction"}))
+    size = (params.prepare.size[0], params.prepare.size[1])
+    found = Quarantine("quarantine", data.largest_share)
+    rules = Rules(params.pretrain.parts, params.prepare.spacing, size, reading=reading)
+    usable = draw_splits(inspect(listing, rules, found)[0], data.fractions, data.split_seed)
+    require_enough(usable, volumes=params.pretrain.volumes, labelled=evidence.labelled)
+    prepared = prepare(usable, spacing=params.prepare.spacing, size=size, reading=reading)
+    architecture = Architecture.of(prepared.size, prepared.classes, params.model.model_dump())
+    settings: dict[str, Any] = {
+        "global_loss": params.pretrain_global.model_dump() | params.pretrain.model_dump(),
+        "local_loss": params.pretrain_local.model_dump() | params.pretrain.model_dump(),
+        "finetuning": params.finetune.fitting | ({"steps": evidence.steps} if evidence.steps else {}),
+        "labelled": evidence.labelled,
+    }
+    run_evidence(
+        "mri_segmentation",
+        CLAIM,
+        ablation_arms(prepared, architecture, threads=params.threads, **settings),
+        seeds=evidence.seeds,
+        comparisons=COMPARISONS,
+        settings={**settings, "model": params.model, "data": prepared.digest},
+        source=source,
+        primary=f"dice_{min(evidence.labelled)}",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The MRI pipeline as users run it: `dvc repro` in a git clone, on a few small generated hearts.
+
+The tests run in their order and share one clone.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from core.tracking.result import read_result
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
+
+PIPELINE = "pipelines/mri_segmentation/dvc.yaml"
+ENCODER = "pretrained_global/model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def finished(clone):
+    """The clone after one whole run in the smallest size, killed once in the first training."""
+    folder = clone.folder / "pipelines" / "mri_segmentation"
+    shutil.copyfile(folder / "params.smoke.yaml", folder / "params.yaml")
+    checkpoints = clone.folder / ".kindred" / "checkpoints" / "mri_segmentation" / "pretrain_global"
+    clone.repro_and_kill(PIPELINE, when=lambda: any(checkpoints.rglob("step-*.ckpt")))
+    clone.said = clone.repro(PIPELINE)
+    return clone
+
+
+def outputs(clone):
+    return clone.folder / "outputs" / "mri_segmentation"
+
+
+def test_a_killed_run_goes_on_and_writes_everything(finished):
+    out = outputs(finished)
+    assert "goes on from step" in finished.said
+    result = read_result(out / "metrics.json")
+    assert result.demo
+    assert result.score is not None
+    assert {"dice_pretrained_1", "dice_random_2", "dice_self_training_1", "gain_1", "dice_LV"} <= set(
+        result.metrics
+    )
+    assert all((out / figure.file).is_file() for figure in result.figures)
+    validation = json.loads((out / "validation.json").read_text())
+    assert validation["data_digest"] == result.data_digest
+    assert validation["by_kind"].keys() >= {"unreadable", "non-finite voxels", "mask geometry"}
+    with (out / "evaluation" / "patients.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    masks = {path.name.removesuffix(".nii.gz") for path in (out / "evaluation" / "masks").iterdir()}
+    assert masks == {row["id"] for row in rows}
+    registered = json.loads((out / "registered.json").read_text())
+    assert (registered["version"], registered["alias"]) == (1, "champion")
+    config = json.loads((out / "finetuned" / "pretrained-2" / "config.json").read_text())
+    assert registered["weights_sha256"] == config["weights_sha256"]
+
+
+def test_a_second_run_runs_nothing_and_git_sees_only_the_lock_file(finished):
+    assert "Running stage" not in finished.repro(PIPELINE)
+    changed = {line[3:] for line in finished.git("status", "--porcelain").splitlines()}
+    known = {"params.yaml", "dvc.lock"}
+    assert changed <= {f"pipelines/mri_segmentation/{name}" for name in known} | {"killed.log"}
+
+
+def test_a_run_that_was_not_killed_has_the_same_weights(finished):
+    weights = (outputs(finished) / ENCODER).read_bytes()
+    finished.repro("-f", "-s", f"{PIPELINE}:pretrain_global")
+    assert (outputs(finished) / ENCODER).read_bytes() == weights
