@@ -87,7 +87,7 @@ def chips_figure(
     from matplotlib.patches import Patch
 
     count = len(pictures)
-    figure, panels = _canvas(3 * count, columns=count, width=1.45 * count + 0.6, height=5.6)
+    figure, panels = _canvas(3 * count, columns=count, width=max(6.5, 1.45 * count + 0.6), height=5.6)
     for k in range(count):
         for row, image in enumerate((pictures[k], painted(truths[k], table), painted(answers[k], table))):
             axes = panels[row * count + k]

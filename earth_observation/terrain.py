@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from core.errors import DataError
+from earth_observation.data.checks import Note
+from earth_observation.data.raster import Grid, RasterError
 
 CHANNELS = ("height over the tile's median", "slope", "aspect sine", "aspect cosine")
 
@@ -45,16 +50,18 @@ def terrain_features(dem: np.ndarray, step: tuple[float, float]) -> tuple[np.nda
     return np.where(known, stack, 0).astype(np.float32), known
 
 
-def metres_a_pixel(transform: object, latitude: float) -> tuple[float, float]:
+def metres_a_pixel(transform: Any, latitude: float) -> tuple[float, float]:
     """(rows, columns) metres of a pixel of a grid in degrees, at a latitude.
 
     >>> from affine import Affine
     >>> [round(v) for v in metres_a_pixel(Affine(0.001, 0, 0, 0, -0.001, 60), 60.0)]
     [111, 56]
     """
-    t: object = transform
     degree = 111_320.0
-    return abs(t.e) * degree, abs(t.a) * degree * float(np.cos(np.radians(latitude)))  # type: ignore[attr-defined]
+    return (
+        abs(transform.e) * degree,
+        abs(transform.a) * degree * float(np.cos(np.radians(latitude))),
+    )
 
 
 def _rim(shape: tuple[int, ...], axis: int, shift: int) -> np.ndarray:
@@ -63,3 +70,66 @@ def _rim(shape: tuple[int, ...], axis: int, shift: int) -> np.ndarray:
     line[axis] = 0 if shift == 1 else -1
     rim[tuple(line)] = True
     return rim
+
+
+VOIDS = (-32768.0, -9999.0, -99999.0)
+"""Values that mean "no data" in elevation models that forget to declare it."""
+
+
+def check_dem(
+    dem: np.ndarray, nodata: float | None, grid: Grid, picture: Grid, *, where: str, coarsest: float = 20.0
+) -> Iterator[Note]:
+    """Look at an elevation model that is to be joined with a picture.
+
+    Args:
+        dem: (H, W) as stored. nodata: as declared. grid, picture: of the model and of the picture.
+        coarsest: largest ratio of their pixels.
+
+    Raises:
+        RasterError: kind "nodata" (a void value that is not declared), "crs" (none), "gsd" (far coarser than the
+            picture), "constant".
+
+    Yields notes of kind "units" (feet?), "flat" (filled voids), "seam" (a step along a whole line), "degrees".
+    """
+    if grid.crs is None or picture.crs is None:
+        raise RasterError("crs", f"{where}: no coordinate system", expected="one for picture and elevation")
+    for void in VOIDS:
+        share = float((dem == void).mean())
+        if share and nodata != void:
+            raise RasterError(
+                "nodata", f"{where}: {share:.1%} of the pixels are {void:g}", expected="declared as nodata",
+                remedy=f"gdal_edit -a_nodata {void:g}",
+            )  # fmt: skip
+    known = np.isfinite(dem) & ((dem != nodata) if nodata is not None else True)
+    if not known.any() or np.ptp(dem[known]) == 0:
+        raise RasterError("constant", f"{where}: every pixel is the same", remedy="leave it out")
+    if grid.crs.is_geographic == picture.crs.is_geographic:
+        ratio = abs(grid.transform.a / picture.transform.a)
+        if ratio > coarsest:
+            raise RasterError(
+                "gsd", f"{where}: {ratio:.0f} times coarser than the picture", expected=f"at most {coarsest:g}",
+                remedy="use a finer elevation model",
+            )  # fmt: skip
+    if grid.crs.is_geographic:
+        yield Note(
+            "degrees", f"{where}: a grid in degrees is warped to the picture's before slopes are taken"
+        )
+    if float(np.ptp(dem[known])) > 9000 or float(dem[known].max()) > 8900:
+        yield Note("units", f"{where}: heights up to {dem[known].max():.0f}: are they in feet?")
+    level = (np.diff(dem.astype(np.float64), axis=1)[:-1] == 0) & (
+        np.diff(dem.astype(np.float64), axis=0)[:, :-1] == 0
+    )
+    if dem.dtype.kind == "f" and level.mean() > 0.2:
+        yield Note(
+            "flat", f"{where}: {level.mean():.0%} of the pixels are exactly flat: filled voids or water"
+        )
+    for axis, word in ((0, "row"), (1, "column")):
+        steps = np.abs(np.diff(np.where(known, dem, np.nan).astype(np.float64), axis=axis))
+        whole = np.isfinite(steps).any(axis=1 - axis)
+        lines = np.nanmedian(steps.compress(whole, axis=axis), axis=1 - axis)
+        usual = float(np.nanmedian(lines))
+        if np.nanmax(lines) > 10 * usual + 1:
+            yield Note(
+                "seam",
+                f"{where}: heights step by {np.nanmax(lines):.1f} m along a whole {word}: tiles joined badly?",
+            )

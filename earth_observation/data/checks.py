@@ -102,17 +102,23 @@ def check_band(band: np.ndarray, nodata: object, limits: Limits, *, where: str) 
 
 
 def _striped(band: np.ndarray, limits: Limits) -> list[str]:
-    """The directions in which means of lines jump: much more than those across, or a few of them very far."""
+    """The directions in which lines stick out beyond both their neighbours: many of them, or a few very far."""
     found = []
     level = 0.1 * float(np.abs(band).mean()) + 1e-9
     means = {"rows": band.mean(axis=1, dtype=np.float64), "columns": band.mean(axis=0, dtype=np.float64)}
-    jumps = {word: np.abs(2 * m[1:-1] - m[:-2] - m[2:]) for word, m in means.items()}
+    out = {word: _sticking_out(line) for word, line in means.items()}
     for word, other in (("rows", "columns"), ("columns", "rows")):
-        usual, across = float(np.median(jumps[word])), float(np.median(jumps[other]))
+        usual, across = float(np.median(out[word])), float(np.median(out[other]))
         regular = usual > limits.stripe_ratio * across and usual > level
-        if regular or bool((jumps[word] > limits.stripe_ratio * usual + 5 * level).any()):
+        if regular or bool((out[word] > limits.stripe_ratio * usual + 3 * level).any()):
             found.append(word)
     return found
+
+
+def _sticking_out(means: np.ndarray) -> np.ndarray:
+    """How far each line lies above or below both its neighbours; 0 on a slope or at the edge of a field."""
+    left, right = means[1:-1] - means[:-2], means[1:-1] - means[2:]
+    return np.where(left * right > 0, np.minimum(np.abs(left), np.abs(right)), 0.0)
 
 
 def cloud_share(x: np.ndarray, valid: np.ndarray, sensor: Sensor) -> float:

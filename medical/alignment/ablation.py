@@ -96,9 +96,9 @@ def ablation_arms(
         labels = zero_shot(found, items, test, vectors, prompts, samples=0)
         for subset in SUBSETS:
             metrics[f"auroc_{subset}"] = macro(labels, subset, [joint] if joint else [])
-        for one in labels:
-            if one.finding == joint and one.subset == "xray+ecg":
-                metrics["auroc_joint"] = one.value
+        for label in labels:
+            if label.finding == joint and label.subset == "xray+ecg":
+                metrics["auroc_joint"] = label.value
         return metrics
 
     return {

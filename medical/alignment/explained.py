@@ -48,7 +48,7 @@ def explain_case(space: Space, prepared: Prepared, prompts: Prompts, row: int) -
         ]
     if space.head is not None:
         rows = np.stack([vectors[name] for name in MODALITIES])[None]
-        shown = {"all": (True, True, True)}
+        shown: dict[str, tuple[bool, ...]] = {"all": (True, True, True)}
         shown |= {f"no {('film', 'ECG', 'report')[m]}": tuple(k != m for k in range(3)) for m in range(3)}
         case["removal"] = [
             (

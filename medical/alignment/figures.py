@@ -53,10 +53,8 @@ def retrieval_figure(path: str | os.PathLike[str], found: Sequence[Direction], *
     chance = [min(1.0, 10 / one.candidates) for one in found]
     axes.plot(chance, places, "|", color="#d62728", markersize=14, label="R@10 by chance")
     centre = [one.recall[5] for one in found]
-    spread = [
-        [max(0.0, c - one.low) for c, one in zip(centre, found)],
-        [max(0.0, one.high - c) for c, one in zip(centre, found)],
-    ]
+    below = [max(0.0, middle - one.low) for middle, one in zip(centre, found)]
+    above = [max(0.0, one.high - middle) for middle, one in zip(centre, found)]
     axes.errorbar(centre, places, xerr=[below, above], fmt="none", ecolor="black", capsize=2, linewidth=0.9)
     labels = [f"{NAMES[one.source]} to {NAMES[one.target]} ({one.n} of {one.candidates})" for one in found]
     axes.set_yticks(places, labels)

@@ -89,7 +89,7 @@ def gram_by_pattern(
     >>> bool(gram_by_pattern([x, x, x], torch.ones(4, 3, dtype=torch.bool)) > 0)
     True
     """
-    total = rows[0].new_zeros(())
+    total = rows[0].new_zeros(()) * scale
     mass = 0
     for pattern in ((1, 1, 1), (1, 0, 1), (0, 1, 1), (1, 1, 0)):
         wanted = torch.tensor(pattern, dtype=torch.bool, device=present.device)
@@ -168,7 +168,10 @@ class Alignment(nn.Module):
         permutations: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """The loss of three (N, d) with their presence (N, 3); ``permutations`` and ``generator`` of Symile."""
+        """The loss of three (N, d) with their presence (N, 3); ``permutations`` and ``generator`` of Symile.
+
+        Symile draws its own permutations where items with fewer than two modalities have to be left out.
+        """
         scale = self.scale()
         if self.method == "more":
             return more(*rows, scale=scale, edge=self.edge, present=present, groups=groups)
@@ -176,6 +179,12 @@ class Alignment(nn.Module):
             return pairwise(rows, present=present, scale=scale, groups=groups)
         if self.method == "gram":
             return gram_by_pattern(rows, present, scale=scale, smoothing=self.smoothing, groups=groups)
+        kept = (
+            present.sum(1) >= 2
+        )  # an item with less has nothing to tell together, and is no negative either
+        if not bool(kept.all()):
+            rows, present = [part[kept] for part in rows], present[kept]
+            groups, permutations = (None if groups is None else groups[kept]), None
         return symile(
             rows, scale=scale, negatives=self.negatives, permutations=permutations, generator=generator,
             present=present, missing=self.missing, groups=groups,

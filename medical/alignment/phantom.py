@@ -115,7 +115,7 @@ def draw_film(state: State, rng: np.random.Generator, side: int = SIDE) -> np.nd
         if state.atelectasis == half:
             tilt = (y - 0.43 - 0.25 * (x - cx) * (1 if half == 1 else -1)) / 0.022
             image += 0.36 * np.exp(-(tilt**2)) * blob(0.43, cx, 0.2, 0.14)
-    image += 0.5 * blob(0.17, 0.74 if state.device else 0.26, 0.05, 0.05, soft=20.0)
+    image += 0.6 * blob(0.17, 0.74 if state.device else 0.26, 0.08, 0.08, soft=20.0)
     image = image * rng.uniform(0.85, 1.1) + rng.normal(0, 0.03) + rng.normal(0, 0.035, image.shape)
     return (np.clip(image, 0, 1) * 255).astype(np.uint8)
 
@@ -150,7 +150,7 @@ def draw_ecg(state: State, rng: np.random.Generator) -> np.ndarray:
         for beat in beats:
             at = round((beat - 0.08) * FS)
             if 0 <= at < eight.shape[1]:
-                eight[:, at] += 0.9
+                eight[:, at : at + 2] += 1.5
     wander = rng.normal(0, 0.08, (8, 1)) * np.sin(2 * np.pi * (0.25 * time + rng.random((8, 1))))
     eight = eight + wander + rng.normal(0, 0.03, eight.shape)
     one, two = eight[:2]

@@ -107,7 +107,7 @@ def evaluate(
 def _retrieval_metrics(directions: Sequence[Direction], samples: int) -> dict[str, Any]:
     hits = np.concatenate([one.ranks <= 5 for one in directions])
     subjects = np.concatenate([one.subjects for one in directions])
-    low, high = bootstrap_interval(hits, subjects, samples)
+    low, high = bootstrap_interval(hits, subjects.tolist(), samples)
     chance = float(np.mean([min(1.0, 5 / one.candidates) for one in directions for _ in range(one.n)]))
     found: dict[str, Any] = {
         "r5": {

@@ -126,9 +126,9 @@ def _appearance(
         px, py = (
             rng.choice([-1, 1]) * rng.uniform(25, 55) + rng.normal(0, 8) * (level - 0.5) for _ in range(2)
         )
-        away, size = np.hypot(x - px, y - py), rng.uniform(8, 16)
-        image = np.where(away < size * rng.uniform(1.2, 1.6), muscle, image)
-        image = np.where(away < size, blood * rng.uniform(0.8, 1.1), image)
+        away, radius = np.hypot(x - px, y - py), rng.uniform(8, 16)
+        image = np.where(away < radius * rng.uniform(1.2, 1.6), muscle, image)
+        image = np.where(away < radius, blood * rng.uniform(0.8, 1.1), image)
     lungs = np.hypot((np.abs(x) - rng.uniform(48, 56)) / 20, y / 42) < 1
     image = np.where(lungs, rng.uniform(0.03, 0.12), image)
     fat = gaussian_filter((mask > 0).astype(float), (0, 2.0, 2.0)) > 0.15

@@ -2,8 +2,9 @@
 
 The order is that of the published code: intensities by the percentiles of the whole volume (not clipped), each slice to
 the target spacing (never across slices), a centred crop or padding; slices come first, from inferior to superior.
-The functions agree with MONAI's transforms of the same names, except where the fit of an even side to an odd one is a
-voxel off there; importing MONAI would cost each stage some ten seconds.
+Orientation, percentiles and the fit to an even size agree with MONAI's transforms (tested); its fit of an even side to
+an odd one is a voxel off, and its Spacing keeps voxel centres where resampling here keeps the field of view, as
+scikit-image does. MONAI itself is not imported: that would cost each stage some ten seconds.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ REQUIREMENTS = [
     "pandas",
     "pillow",
     "pydantic",
+    "pydicom",
     "pyyaml",
     "safetensors",
     "scipy",

@@ -39,6 +39,12 @@ def store(demo_folder, tmp_path_factory) -> AudioStore:
 
 
 @pytest.fixture(scope="session")
+def front() -> dict:
+    """Fields of the front end: windows of a second at 8 kHz."""
+    return FRONT
+
+
+@pytest.fixture(scope="session")
 def untrained(store) -> SoundModel:
     """A model with random weights and a temporal head; not to be trained in place."""
     base = starting_model(store.clips, seed=0, front_end=FRONT, **SIZES)

@@ -58,10 +58,12 @@ def _display(data: Any, place: str) -> tuple[np.ndarray, list[Note]]:
         raise BadRecord("colour", f"{place}: photometric interpretation {kind}, expected MONOCHROME1 or 2")
     values = apply_voi_lut(apply_modality_lut(raw, data), data)
     low, high = _range(data)
-    out = np.clip((np.asarray(values, dtype=np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+    shown = np.asarray(values, dtype=np.float64)
+    notes = []
     if kind == "MONOCHROME1":
-        return 1 - out, [Note("monochrome1", f"{place}: MONOCHROME1, inverted")]
-    return out, []
+        shown = low + high - shown
+        notes.append(Note("monochrome1", f"{place}: MONOCHROME1, inverted"))
+    return np.clip((shown - low) / (high - low), 0, 1).astype(np.float32), notes
 
 
 def _range(data: Any) -> tuple[float, float]:

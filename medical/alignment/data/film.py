@@ -80,10 +80,8 @@ def _read_image(content: bytes, place: str, bits: int | None) -> Film:
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
                 raise BadRecord("frames", f"{place}: {frames} frames, expected one film a file")
-            if image.mode in ("P", "PA"):
-                image = image.convert("RGB")
-            values = np.asarray(image)
-            mode = image.mode
+            shown = image.convert("RGB") if image.mode in ("P", "PA") else image
+            values, mode = np.asarray(shown), shown.mode
     except BadRecord:
         raise
     except Exception as error:  # decoders raise whatever they like on damaged files

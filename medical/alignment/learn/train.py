@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +60,8 @@ class AlignmentModule(ContrastiveModule):
         if self.modality_dropout > 0:
             present = drop_modalities(present, self.modality_dropout, generator)
         loss = self.alignment(rows, present, groups, generator=generator)
+        if not loss.requires_grad:  # no pair in the whole batch: a step that changes nothing
+            loss = loss + 0.0 * self.towers.heads["text"][0].weight.sum()
         both = present[:, 0] & present[:, 2]
         if int(both.sum()) > 1:
             self.watch(rows[0][both], rows[2][both])
@@ -102,7 +103,7 @@ def new_space(
         length: most tokens of a text.
         architecture: of `Architecture`, but for what the preprocessing decides. objective: of `Alignment`.
     """
-    seed_everything(derive_seed(seed, "towers"))
+    seed_everything(derive_seed(seed, "text"))
     texts = [text for text in prepared.table["text"].to_numpy()[prepared.rows("train")] if text]
     if encoder == "tiny":
         tokenizer = ReportTokenizer.from_texts(texts, length=length)
@@ -121,6 +122,7 @@ def new_space(
     if lora is not None:
         text = add_lora(text, **lora)
     before = prepared.preprocessing
+    seed_everything(derive_seed(seed, "towers"))  # the same towers whatever the text side drew
     sizes = Architecture.from_json(
         Architecture().to_json()
         | architecture
@@ -169,8 +171,3 @@ def train_space(
         module, StepBatches(items, sampler, same), steps=steps, seed=seed, validate=validate,
         validate_every=validate_every, **fitting,
     )  # fmt: skip
-
-
-def adapter_names(space: Space) -> Sequence[str]:
-    """Names of the trained parameters of the text tower."""
-    return [name for name, value in space.towers.text.named_parameters() if value.requires_grad]

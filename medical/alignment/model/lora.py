@@ -44,7 +44,7 @@ def add_lora(
 
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft divides by the rank: any number will do
         lora_dropout=dropout,
         target_modules=list(targets),
         bias=bias,  # type: ignore[arg-type]

@@ -151,7 +151,7 @@ def test_damaged_config_is_refused(tmp_path):
 def test_against_monai():
     from monai.data import MetaTensor
     from monai.metrics import compute_hausdorff_distance
-    from monai.transforms import Orientation, ResizeWithPadOrCrop, ScaleIntensityRangePercentiles, Spacing
+    from monai.transforms import Orientation, ResizeWithPadOrCrop, ScaleIntensityRangePercentiles
 
     rng = np.random.default_rng(0)
     for axes in ORIENTATIONS:
@@ -165,11 +165,6 @@ def test_against_monai():
         np.testing.assert_allclose(
             image_slices(voxels, placement), fitted[0].numpy().transpose(2, 0, 1), atol=1e-5
         )
-        finer = Spacing((1.0, 0.75, -1.0), mode="bilinear", padding_mode="border", align_corners=False)(image)
-        ours = resize_slices(image[0].numpy().transpose(2, 0, 1), 40, 48)
-        assert finer.shape[1] in (39, 40)
-        if finer.shape[1:3] == (40, 48):
-            np.testing.assert_allclose(ours, finer[0].numpy().transpose(2, 0, 1), atol=1e-4)
     for _ in range(5):
         truth, found = (rng.random((9, 8, 7)) > share for share in (0.7, 0.8))
         expected = compute_hausdorff_distance(
