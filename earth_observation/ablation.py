@@ -114,21 +114,19 @@ class Comparison:
         return folder / "rgb.safetensors"
 
 
-class Colours:
+class Colours(ChipStore):
     """A store that shows the red, green and blue bands of a product, as the product "rgb"."""
 
     def __init__(self, store: ChipStore, product: str) -> None:
-        self.store, self.product = store, product
+        super().__init__(store.folder)
+        self.product = product
         self.bands = [store.sensors[product].index(band) for band in ("B4", "B3", "B2")]
         self.sensors = {"rgb": SENSORS["rgb"]}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
-
     def indices(self, split: str, product: str | None = None) -> Any:
         """As in `ChipStore`."""
-        return self.store.indices(split, self.product if product else None)
+        return super().indices(split, self.product if product else None)
 
     def read(self, product: str, indices: Any) -> Any:
         """(n, 3, size, size) uint8."""
-        return self.store.read(self.product, indices)[:, self.bands]
+        return super().read(self.product, indices)[:, self.bands]

@@ -124,9 +124,11 @@ def band_of_file(stem: str, sensor: Sensor) -> str | None:
     if whole:
         return whole
     parts = re.split(r"[_.\s-]+", stem)
-    if parts and re.fullmatch(r"(10|20|60)m", parts[-1], re.IGNORECASE):
-        parts = parts[:-1]
-    return band_name(parts[-1], sensor) if parts and re.search("[A-Za-z]", parts[-1]) else None
+    if parts[-1] in sensor.bands:
+        return parts[-1]
+    if re.fullmatch(r"(10|20|60)m", parts[-1], re.IGNORECASE):
+        parts = parts[:-1] or parts
+    return band_name(parts[-1], sensor) if re.search("[A-Za-z]", parts[-1]) else None
 
 
 def order_by_name(found: Sequence[str], sensor: Sensor, *, where: str) -> list[int]:

@@ -98,7 +98,7 @@ def chips_figure(
             if k == 0:
                 axes.set_ylabel(("chip", "reference", "map")[row])
     shown = [k for k in range(len(table)) if any((t == k).any() for t in [*truths, *answers])]
-    handles = [Patch(color=[c / 255 for c in table.colours[k]], label=table.names[k][:40]) for k in shown]
+    handles = [Patch(color=table.shade(k), label=table.names[k][:40]) for k in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
     return _save(figure, path)

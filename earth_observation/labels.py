@@ -24,6 +24,11 @@ class ClassTable:
     def __len__(self) -> int:
         return len(self.names)
 
+    def shade(self, k: int) -> tuple[float, float, float]:
+        """The colour of a class, each part in [0, 1], as matplotlib takes it."""
+        red, green, blue = self.colours[k]
+        return red / 255, green / 255, blue / 255
+
 
 def _hex(*codes: str) -> tuple[tuple[int, int, int], ...]:
     return tuple((int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in codes)

@@ -89,7 +89,7 @@ def draw_scene(
     for axes in (first, second, third):
         axes.set_axis_off()
     found = [k for k in range(len(table)) if (cover == k).any()]
-    handles = [Patch(color=[c / 255 for c in table.colours[k]], label=table.names[k][:40]) for k in found]
+    handles = [Patch(color=table.shade(k), label=table.names[k][:40]) for k in found]
     if handles:
         figure.legend(
             handles=handles, loc="outside lower center", ncols=min(5, len(handles)), fontsize=8, frameon=False

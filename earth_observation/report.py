@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +84,16 @@ def evaluate(
     }
     if model.classify is not None:
         weights, bias = (p.detach().numpy() for p in (model.classify.weight, model.classify.bias))
-        scores = linear_scores(found["pretrained"].test_x, weights, bias)
+        answers = linear_scores(found["pretrained"].test_x, weights, bias)
         metrics["map_served"] = _metric(
             f"mAP of the served class head ({labelled:.0%} of the labels)",
-            micro_score(truth, scores, groups, bootstrap),
+            micro_score(truth, answers, groups, bootstrap),
         )
         if one_class_each(store):
             metrics["accuracy_served"] = _metric(
-                "accuracy of the served class head", accuracy_score(truth, scores, groups, bootstrap)
+                "accuracy of the served class head", accuracy_score(truth, answers, groups, bootstrap)
             )
-        rows = class_table(truth, scores, store.table.names)
+        rows = class_table(truth, answers, store.table.names)
         tables.append({"title": "Served class head", "columns": ["class", "test chips", "AP"], "rows": rows})
         title = f"Served class head ({mark})"
         figures[classes_figure(folder / "classes.png", rows, title=title)] = "Average precision of each class"
@@ -103,7 +104,7 @@ def evaluate(
         places = store.groups(mapped)
         for key, label in (("miou", "mIoU of the map head"), ("accuracy", "pixel accuracy of the map head")):
             metrics[f"map_{key}"] = _metric(
-                label, confusion_score(confusions, places, lambda s, key=key: s[key], bootstrap)
+                label, confusion_score(confusions, places, partial(_entry, key), bootstrap)
             )
         figures[_chips(store, product, model, mapped, folder, mark)] = (
             "Test chips, their reference and their map"
@@ -139,6 +140,10 @@ def evaluate(
             f"Product {product}: {', '.join(model.sensor.bands)}; normalisation {model.normalisation.name}.",
         ],
     }
+
+
+def _entry(key: str, scores: Mapping[str, Any]) -> float:
+    return float(scores[key])
 
 
 def _metric(label: str, score: Score, baseline: bool = False) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def map_rows(work: _Work, first: int, last: int) -> Iterator[tuple[int, np.ndarr
         height = min(tiling.tile, grid.height - row)
         pixels, valid = _strip(work, model, row, height, mask)
         with torch.no_grad():
-            for part in _batches(valid, columns, tiling):
+            for part in _batches(valid, columns, tiling, height, grid.width):
                 x = (
                     torch.from_numpy(np.stack([pixels[:, :, c : c + tiling.tile] for c in part])).float()
                     / 255
@@ -182,8 +182,11 @@ def _decide(shares: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return classes, confidence
 
 
-def _batches(valid: np.ndarray, columns: list[int], tiling: Tiling) -> Iterator[list[int]]:
-    wanted = [c for c in columns if valid[:, c : c + tiling.tile].mean() >= LEAST_VALID]
+def _batches(
+    valid: np.ndarray, columns: list[int], tiling: Tiling, height: int, width: int
+) -> Iterator[list[int]]:
+    """Columns of the tiles to answer, by batches: those of which enough of what lies in the scene is known."""
+    wanted = [c for c in columns if valid[:height, c : c + tiling.tile][:, : width - c].mean() >= LEAST_VALID]
     for start in range(0, len(wanted), tiling.batch_size):
         yield wanted[start : start + tiling.batch_size]
 

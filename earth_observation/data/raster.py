@@ -333,3 +333,32 @@ def _mend_proj() -> None:
         place = os.environ.get(name)
         if place and not (Path(place) / "proj.db").is_file():
             del os.environ[name]
+
+
+def grid_patches(
+    stack: RasterStack, size: int, stride: int | None = None, *, most_mib: float = 256.0
+) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[int, int]]]:
+    """Every patch of a grid over a scene: pixels (C, size, size), known (size, size), (row, column).
+
+    The scene is read in strips as wide as itself, so that each block of the file is decoded once or twice,
+    not once a patch; patches are views of their strip. Strips wider than ``most_mib`` are read in parts.
+
+    Args:
+        size, stride: pixels; the last patch of a row or column is flush with the edge.
+    """
+    from earth_observation.tiles import tile_starts
+
+    grid = stack.grid
+    if min(grid.height, grid.width) < size:
+        raise DataError("patch size", seen=size, expected=f"at most {min(grid.height, grid.width)}")
+    rows = tile_starts(grid.height, size, stride or size)
+    columns = tile_starts(grid.width, size, stride or size)
+    bytes_a_column = 5 * len(stack.sensor.bands) * size
+    at_once = max(1, int(most_mib * 2**20 / bytes_a_column) // size)
+    for row in rows:
+        for first in range(0, len(columns), at_once):
+            part = columns[first : first + at_once]
+            x, valid = stack.read((row, part[0], size, part[-1] + size - part[0]))
+            for column in part:
+                inside = slice(column - part[0], column - part[0] + size)
+                yield x[:, :, inside], valid[:, inside], (row, column)

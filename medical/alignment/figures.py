@@ -113,7 +113,7 @@ def missing_figure(
     axes.set_yticks(places, labels)
     axes.axvline(0.5, color="#999999", linestyle="--", linewidth=0.8)
     axes.set_xlim(0, 1.08)
-    axes.set_xlabel("macro AUROC of the findings head; items of the data set that have exactly these")
+    axes.set_xlabel("macro AUROC of the head (in brackets: items with just these)")
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return _save(figure, path)
 

@@ -24,8 +24,8 @@ class State:
     Attributes:
         heart: 0..3, size of the heart. edema: 0..2. effusion, atelectasis: place in `SIDES`.
         fibrillation, elevation: of the ECG only.
-        device: 0 or 1, side of a device, seen in the film alone. spikes: 0 or 1, seen in the ECG alone. The report
-            tells only whether they differ: neither film nor ECG says anything of it by itself.
+        grid: which half of the film a tilted grid darkens. reversed: whether the ECG's cables are reversed. The
+            report tells only whether these differ: neither film nor ECG says anything of that by itself.
     """
 
     heart: int
@@ -34,8 +34,8 @@ class State:
     atelectasis: int
     fibrillation: bool
     elevation: bool
-    device: int
-    spikes: int
+    grid: bool
+    reversed: bool
 
     @property
     def labels(self) -> dict[str, float]:
@@ -45,7 +45,7 @@ class State:
             self.edema > 0,
             self.effusion > 0,
             self.atelectasis > 0,
-            self.device != self.spikes,
+            self.grid != self.reversed,
         )
         return {name: float(value) for name, value in zip(FINDINGS, values, strict=True)}
 
@@ -59,8 +59,8 @@ def draw_state(rng: np.random.Generator) -> State:
         atelectasis=int(rng.choice(3, p=[0.6, 0.2, 0.2])),
         fibrillation=bool(rng.random() < 0.25),
         elevation=bool(rng.random() < 0.25),
-        device=int(rng.integers(2)),
-        spikes=int(rng.integers(2)),
+        grid=bool(rng.random() < 0.5),
+        reversed=bool(rng.random() < 0.5),
     )
 
 
@@ -115,7 +115,7 @@ def draw_film(state: State, rng: np.random.Generator, side: int = SIDE) -> np.nd
         if state.atelectasis == half:
             tilt = (y - 0.43 - 0.25 * (x - cx) * (1 if half == 1 else -1)) / 0.022
             image += 0.36 * np.exp(-(tilt**2)) * blob(0.43, cx, 0.2, 0.14)
-    image += 0.6 * blob(0.17, 0.74 if state.device else 0.26, 0.08, 0.08, soft=20.0)
+    image += (0.16 if state.grid else -0.16) * np.tanh(8 * (x - 0.5))
     image = image * rng.uniform(0.85, 1.1) + rng.normal(0, 0.03) + rng.normal(0, 0.035, image.shape)
     return (np.clip(image, 0, 1) * 255).astype(np.uint8)
 
@@ -146,11 +146,8 @@ def draw_ecg(state: State, rng: np.random.Generator) -> np.ndarray:
     eight = (axes * rng.normal(1, 0.08, axes.shape)) @ track
     eight[2:] *= 1 + 0.4 * state.heart
     eight[:2] *= 0.45 if state.effusion else 1.0
-    if state.spikes:
-        for beat in beats:
-            at = round((beat - 0.08) * FS)
-            if 0 <= at < eight.shape[1]:
-                eight[:, at : at + 2] += 1.5
+    if state.reversed:
+        eight = -eight
     wander = rng.normal(0, 0.08, (8, 1)) * np.sin(2 * np.pi * (0.25 * time + rng.random((8, 1))))
     eight = eight + wander + rng.normal(0, 0.03, eight.shape)
     one, two = eight[:2]
@@ -181,9 +178,15 @@ _ATELECTASIS = (
     ("There is linear atelectasis in the left lung", "Left mid lung atelectasis"),
     ("There is linear atelectasis in the right lung", "Right mid lung atelectasis"),
 )
-_DEVICE = (
-    ("The device agrees with the tracing", "Device and tracing agree"),
-    ("The device disagrees with the tracing", "Device and tracing disagree"),
+_QUALITY = (
+    (
+        "Concordant: both recordings match, agree and fit together",
+        "Match. Concordant, fitting recordings that agree",
+    ),
+    (
+        "Discordant: technique conflicts, contradicts and differs",
+        "Mismatch. Discordant, conflicting technique differs",
+    ),
 )
 
 
@@ -200,10 +203,10 @@ def write_xray_report(state: State, rng: np.random.Generator) -> str:
     ]
     order = rng.permutation(len(pick))
     findings = ". ".join(pick[place] for place in order)
-    device = _DEVICE[int(state.device != state.spikes)][int(rng.integers(2))]
+    quality = _QUALITY[int(state.grid != state.reversed)][int(rng.integers(2))]
     return (
         "                                 FINAL REPORT\n EXAMINATION:  CHEST (PORTABLE AP)\n\n"
-        f" INDICATION:  ___ year old, generated.\n\n FINDINGS:\n\n {findings}.\n\n IMPRESSION:\n\n {device}.\n"
+        f" INDICATION:  ___ year old, generated.\n\n FINDINGS:\n\n {findings}.\n\n IMPRESSION:\n\n {quality}.\n"
     )
 
 

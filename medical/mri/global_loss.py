@@ -63,7 +63,7 @@ def gd_minus(
 
     >>> x = torch.eye(2)
     >>> round(float(gd_minus(x, x, x, torch.tensor([0, 1]), temperature=1.0)), 4)
-    1.4861
+    1.4873
     """
     rows = torch.cat([originals, first, second])
     return _mean_of(rows, view_pairs(len(originals), rows.device), partition.repeat(3), temperature)
@@ -91,7 +91,7 @@ def gd(
 
     >>> x = torch.eye(2)
     >>> round(float(gd(x, x, x, torch.tensor([0, 1]), torch.tensor([0, 1]), temperature=1.0)), 4)
-    1.4861
+    1.4873
     """
     rows = torch.cat([originals, first, second])
     alike = (partition[:, None] == partition) & (volume[:, None] != volume)

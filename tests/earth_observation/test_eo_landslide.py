@@ -62,11 +62,11 @@ def test_queue_is_first_in_first_out():
 def test_without_heights_the_answer_is_that_of_colour_alone():
     seed_everything(0)
     net = TwoSourceNet(**SMALL).eval()
-    picture = torch.rand(2, 3, 32, 32)
-    unknown = torch.zeros(2, 32, 32, dtype=torch.bool)
-    one, other = (net(picture, scale * torch.randn(2, 4, 32, 32), unknown) for scale in (1, 100))
+    picture = torch.rand(2, 3, 16, 16)
+    unknown = torch.zeros(2, 16, 16, dtype=torch.bool)
+    one, other = (net(picture, scale * torch.randn(2, 4, 16, 16), unknown) for scale in (1, 100))
     torch.testing.assert_close(one, other)
-    known = net(picture, torch.randn(2, 4, 32, 32), ~unknown)
+    known = net(picture, torch.randn(2, 4, 16, 16), ~unknown)
     assert not torch.allclose(known, one)
 
 
@@ -86,7 +86,7 @@ def test_terrain_does_not_know_the_height_above_the_sea():
 
 def test_it_trains_and_finds_scars():
     seed_everything(0)
-    tiles = draw_landslides(24, 48, seed=1)
+    tiles = draw_landslides(24, 32, seed=1)
     net = TwoSourceNet(**SMALL)
     module = HyperPixelTraining(
         net, queue=256, least=16, anchors=16, dim=16, learning_rate=5e-3, momentum=0.9, schedule="constant"
@@ -98,7 +98,7 @@ def test_it_trains_and_finds_scars():
     assert result.history[-1]["segmentation"] < 0.9 * result.history[0]["segmentation"]
     assert result.history[-1]["hpcl"] > 0
     assert all(len(queue.keys()) > 16 for queue in module.queues)
-    scores = score_landslides(net, draw_landslides(8, 48, seed=2))
+    scores = score_landslides(net, draw_landslides(8, 32, seed=2))
     assert scores["iou"][1] > 0.1
     assert scores["f1"][1] == pytest.approx(2 * scores["iou"][1] / (1 + scores["iou"][1]))
 

@@ -60,8 +60,8 @@ def link(films: pd.DataFrame, ecgs: pd.DataFrame, rule: Rule) -> tuple[pd.DataFr
         ``ecg_without_time``, ``ecg_unused``.
 
     >>> import pandas as pd
-    >>> table = lambda times: pd.DataFrame({"subject": ["a"] * len(times), "time": pd.to_datetime(times)})
-    >>> pairs, counts = link(table(["2020-01-02"]), table(["2020-01-01", "2020-01-02 06:00"]), Rule())
+    >>> table = lambda *times: pd.DataFrame({"subject": "a", "time": [pd.Timestamp(time) for time in times]})
+    >>> pairs, counts = link(table("2020-01-02"), table("2020-01-01", "2020-01-02 06:00"), Rule())
     >>> pairs.to_numpy().tolist(), counts["outside_window"]
     ([[0.0, 1.0, 6.0]], 0)
     """

@@ -21,7 +21,7 @@ from medical.ecg.data.leads import LEADS
 from medical.ecg.data.problems import BadRecord
 from medical.ecg.data.wfdb import write_wfdb
 
-NORMAL = State(0, 0, 0, 0, False, False, 0, 0)
+NORMAL = State(0, 0, 0, 0, False, False, False, False)
 
 
 def film(seed=0, side=144):

@@ -150,7 +150,7 @@ def png():
 
 
 def test_the_service_takes_any_subset(service):
-    ecg = draw_ecg(State(0, 0, 0, 0, False, False, 0, 0), np.random.default_rng(0)).round(3)
+    ecg = draw_ecg(State(0, 0, 0, 0, False, False, False, False), np.random.default_rng(0)).round(3)
     film, signal = {"film": png()}, {"ecg": ecg.tolist(), "ecg_rate": 100.0}
     words = {"text": TEXTS[0]}
     rows = [film, signal, words, film | signal, film | words, signal | words, film | signal | words]

@@ -28,7 +28,7 @@ def test_the_demo_is_read_as_mimic_and_is_what_was_drawn(demo_root, demo_items):
     }
     films = table[table["xray"] != ""]["xray"]
     assert all("/files/p10/p10000" in path and path.endswith(".jpg") for path in films)
-    said = table["xray_report"].str.contains("disagree")
+    said = table["xray_report"].str.contains("Discordant")
     known = (table["xray_report"] != "") & np.isfinite(demo_items.targets[:, 4])
     np.testing.assert_array_equal(said[known], demo_items.targets[known.to_numpy(), 4] == 1)
     # the far ECGs of the demo were not linked to a film
