@@ -43,7 +43,7 @@ def read_items(
     *,
     manifest: str | os.PathLike[str] | None = None,
     product: str = "s2c",
-    fractions: Mapping[str, float],
+    fractions: Mapping[Any, float],
     seed: int = 0,
     **own: Any,
 ) -> tuple[list[Item], Layout]:
