@@ -16,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,15 +23,11 @@ from code_search.lexical import WordCounts, words
 from core.errors import CheckpointError
 from core.files import atomic_write
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
 KAPPA = 7 / 3
 """How much the function counts against the average function: .7 to .3 in the mixture of the two."""
 ROUNDS = 5
 _RAREST = 3  # documentations, or functions, that a word must occur in
 _LEAST = 2.0  # entries that make a word less than twice as likely as it is everywhere add time, not quality
-_PAGE = 256  # queries scored at a time
 
 
 @dataclass(frozen=True)
@@ -200,31 +195,27 @@ class TranslatedIndex:
 
     def scores(self, query: str) -> np.ndarray:
         """The score of every function, float32 (N,)."""
-        rows = self._rows(query)
-        if not rows:
-            return np.zeros(self.size, dtype=np.float32)
-        return np.asarray(self._likelier(rows).sum(axis=0), dtype=np.float32).reshape(-1)
+        found = np.zeros(self.size, dtype=np.float32)
+        for row in self._rows(query):
+            found += self._likelier(row)
+        return found
 
     def score_matrix(self, queries: Sequence[str]) -> np.ndarray:
         """The score of every (query, function) pair, float32 (Q, N)."""
         found = np.zeros((len(queries), self.size), dtype=np.float32)
-        for start in range(0, len(queries), _PAGE):
-            asked = [self._rows(query) for query in queries[start : start + _PAGE]]
-            rows = sorted({row for one in asked for row in one})
-            if not rows:
-                continue
-            place = {row: number for number, row in enumerate(rows)}
-            likelier = self._likelier(rows).toarray()
-            for number, one in enumerate(asked):
-                for row in one:
-                    found[start + number] += likelier[place[row]]
+        askers: dict[int, list[int]] = {}
+        for number, query in enumerate(queries):
+            for row in self._rows(query):
+                askers.setdefault(row, []).append(number)
+        for row, numbers in askers.items():
+            found[numbers] += self._likelier(row)
         return found
 
     def contributions(self, query: str, document: int) -> dict[str, float]:
         """What each word of the query adds to the score of one function, largest first."""
         found = {}
         for row in self._rows(query):
-            value = float(self._likelier([row])[0, document])
+            value = float(self._likelier(row)[document])
             if value > 0:
                 found[self.translation.query_words[row]] = round(value, 3)
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
@@ -233,11 +224,11 @@ class TranslatedIndex:
         known = self.translation.rows
         return [known[word] for word in dict.fromkeys(words(query)) if word in known]
 
-    def _likelier(self, rows: list[int]) -> csr_matrix:
-        """ln(1 + kappa lift) of each query word in each function, sparse (rows, N)."""
-        found = (self._lift[rows] @ self._shares).tocsr()
-        found.data = np.log1p(KAPPA * found.data)
-        return found
+    def _likelier(self, row: int) -> np.ndarray:
+        """ln(1 + kappa lift) of one query word in each function, float32 (N,)."""
+        part = slice(int(self._lift.indptr[row]), int(self._lift.indptr[row + 1]))
+        lift = self._shares[self._lift.indices[part]].T @ self._lift.data[part]
+        return np.log1p(KAPPA * lift, dtype=np.float32)
 
 
 def _frequent(bags: Sequence[Counter[str]]) -> dict[str, int]:

@@ -54,8 +54,9 @@ def untrained(model: LandCover, seed: int) -> Encoder:
 
 
 def scene_of(items: Sequence[Item], product: str) -> Item | None:
-    """The image that is mapped where none is named: of the test split, the largest, of the third date."""
-    found = [item for item in items if item.split == "test" and product in item.files]
+    """The image that is mapped where none is named: of the test split if it has any, the largest, the third date."""
+    able = [item for item in items if product in item.files]
+    found = [item for item in able if item.split == "test"] or able
     if not found:
         return None
     return max(found, key=lambda item: (int(item.shape[0]) * int(item.shape[1]), item.season == 2, item.id))
@@ -118,9 +119,10 @@ def evidence_stores(
 
     demo = data.demo.model_dump() | ({"places": places} if places else {})
 
-    def store_of(name: str, number: int) -> tuple[ChipStore, dict[str, Any]]:
+    def store_of(name: str, number: int, count: int) -> tuple[ChipStore, dict[str, Any]]:
         quarantine = Quarantine(data.on_problem)
-        home = str(write_demo(scratch / name, **demo, seed=number)) if source == "demo" else str(root)
+        drawn = {**demo, "places": count}
+        home = str(write_demo(scratch / name, **drawn, seed=number)) if source == "demo" else str(root)
         own = data.own if source == "manifest" else {}
         items, layout = read_items(
             source,
@@ -140,6 +142,6 @@ def evidence_stores(
         options = {"warp": data.align == "warp", "scheduler": data.scheduler}
         return write_store(usable, layout, folder, **prepare, **options), facts
 
-    store, facts = store_of("places", seed)
-    other = store_of("other", seed + 1)[0] if source == "demo" else store
+    store, facts = store_of("places", seed, demo["places"])
+    other = store_of("other", seed + 1, max(6, demo["places"] // 2))[0] if source == "demo" else store
     return store, other, facts

@@ -29,6 +29,8 @@ CLOUDY_SCL = (0, 1, 3, 8, 9, 10)
 """Scene-classification values of Sentinel-2 that hide the ground: no data, defects, shadow, clouds, cirrus."""
 ROWS_A_JOB = 8
 CACHE_MIB = 96
+PART = 2048
+"""Columns that are worked on together where whole rows would take too much memory."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def map_rows(work: _Work, first: int, last: int) -> Iterator[tuple[int, np.ndarr
     starts = tile_starts(grid.height, tiling.tile, tiling.stride)
     columns = tile_starts(grid.width, tiling.tile, tiling.stride)
     begin = next(k for k, row in enumerate(starts) if row + tiling.tile > starts[first])
-    blend = StripBlend(len(model.table), grid.width, tiling.tile)
+    blend = StripBlend(len(model.table), grid.width, tiling.tile, np.float32)
     blend.top = starts[begin]
     mask = _open_mask(work, grid)
     for number in range(begin, last):
@@ -169,16 +171,23 @@ def map_rows(work: _Work, first: int, last: int) -> Iterator[tuple[int, np.ndarr
                     blend.add(answer, row, column)
         following = starts[number + 1] if number + 1 < len(starts) else grid.height
         rows = min(following, grid.height) - row
-        shares = blend.take(rows)
-        good = valid[:rows, : grid.width] & np.isfinite(shares[0])
+        good = valid[:rows, : grid.width]
         if number >= first:
-            yield row, *_decide(shares, good)
+            yield row, *_decide(blend, good, rows)
+        blend.move(rows)
 
 
-def _decide(shares: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    filled = np.nan_to_num(shares)
-    classes = np.where(good, filled.argmax(0), NODATA).astype(np.uint8)
-    confidence = np.where(good, np.round(200 * filled.max(0)), NODATA).astype(np.uint8)
+def _decide(blend: StripBlend, good: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """(classes, confidence) of the finished rows, a part of the columns at a time."""
+    classes = np.full(good.shape, NODATA, dtype=np.uint8)
+    confidence = classes.copy()
+    for left in range(0, good.shape[1], PART):
+        part = np.s_[:, left : left + PART]
+        shares = blend.peek(rows, left, min(left + PART, good.shape[1]))
+        known_here = good[part] & np.isfinite(shares[0])
+        filled = np.nan_to_num(shares)
+        classes[part] = np.where(known_here, filled.argmax(0), NODATA)
+        confidence[part] = np.where(known_here, np.round(200 * filled.max(0)), NODATA)
     return classes, confidence
 
 
@@ -204,7 +213,7 @@ def _strip(work: _Work, model: LandCover, row: int, height: int, mask: Any) -> t
     for left in range(
         0, grid.width, 2048
     ):  # double precision of a whole strip would be the largest array here
-        part = np.s_[..., left : left + 2048]
+        part = np.s_[..., left : left + PART]
         pixels[part] = model.normalisation(work.scale(x[part]), valid[part])
     down, right = tile - height, max(0, tile - grid.width)
     if down or right:

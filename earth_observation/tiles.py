@@ -45,7 +45,11 @@ def blend_window(tile: int) -> np.ndarray:
 class StripBlend:
     """Adds up tile answers of one scene from top to bottom, and hands out rows that no tile will touch again.
 
-    Holds (channels, tile, width) sums and no more, in float64: the weights span six decades.
+    Holds (channels, tile, width) sums and no more.
+
+    Args:
+        dtype: of the sums. Weights span six decades, but a pixel's sum and its weights share their scale: single
+            precision keeps six digits.
 
     >>> blend = StripBlend(channels=1, width=3, tile=2)
     >>> blend.add(np.ones((1, 2, 2)), 0, 0); blend.add(np.ones((1, 2, 2)), 0, 1)
@@ -53,10 +57,10 @@ class StripBlend:
     [[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]]
     """
 
-    def __init__(self, channels: int, width: int, tile: int) -> None:
-        self.window = blend_window(tile)
-        self.total = np.zeros((channels, tile, max(width, tile)))
-        self.weight = np.zeros((tile, max(width, tile)))
+    def __init__(self, channels: int, width: int, tile: int, dtype: type = np.float64) -> None:
+        self.window = blend_window(tile).astype(dtype)
+        self.total = np.zeros((channels, tile, max(width, tile)), dtype=dtype)
+        self.weight = np.zeros((tile, max(width, tile)), dtype=dtype)
         self.width, self.top = width, 0
 
     def add(self, answer: np.ndarray, row: int, column: int) -> None:
@@ -69,20 +73,20 @@ class StripBlend:
         self.total[:, :, column : column + tile] += answer * self.window
         self.weight[:, column : column + tile] += self.window
 
-    def take(self, rows: int) -> np.ndarray:
-        """The first ``rows`` rows (channels, rows, width), NaN where no tile was added; then moves down."""
-        total, weight = self.total[:, :rows, : self.width], self.weight[:rows, : self.width]
-        done = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
-        self.total = _moved_up(self.total, rows, 1)
-        self.weight = _moved_up(self.weight, rows, 0)
+    def peek(self, rows: int, first: int, last: int) -> np.ndarray:
+        """The means (channels, rows, last - first) of some columns, NaN where no tile was added."""
+        total, weight = self.total[:, :rows, first:last], self.weight[:rows, first:last]
+        return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+
+    def move(self, rows: int) -> None:
+        """Drop the first rows and make room for as many below."""
+        for plane in (*self.total, self.weight):  # one at a time: an overlapping copy needs a second plane
+            plane[: len(plane) - rows] = plane[rows:]
+            plane[len(plane) - rows :] = 0
         self.top += rows
+
+    def take(self, rows: int) -> np.ndarray:
+        """The first ``rows`` rows (channels, rows, width), then moves down."""
+        done = self.peek(rows, 0, self.width)
+        self.move(rows)
         return done
-
-
-def _moved_up(x: np.ndarray, rows: int, axis: int) -> np.ndarray:
-    kept = np.zeros_like(x)
-    if axis == 1:
-        kept[:, : x.shape[1] - rows] = x[:, rows:]
-    else:
-        kept[: len(x) - rows] = x[rows:]
-    return kept

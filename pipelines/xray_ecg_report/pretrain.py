@@ -26,6 +26,9 @@ def main(params: Params, stage: Stage) -> None:
     for name in ("xray", "ecg", "text"):
         trained, whole = trained_parameters(getattr(space.towers, name))
         print(f"{name} tower: {trained:,} of {whole:,} parameters are trained ({trained / whole:.1%})")
+    print(
+        f"{space.facts['texts_cut']} of {space.facts['training_texts']} reports are cut at model.text_length"
+    )
     settings = params.pretrain
     result = train_space(
         space,

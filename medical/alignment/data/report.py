@@ -7,19 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 
 XRAY_PREFIX = "The report from Xray is: "
 ECG_PREFIX = "The report from ECG is: "
+LONG = 250
 FEWEST_WORDS = {"xray": 4, "ecg": 2}
 _SECTION = re.compile(r"^\s*([A-Z][A-Z /()-]{2,40}):", re.MULTILINE)
 _CLOCK = re.compile(r"\b\d{1,2}:\d{2}\b|\b\d{1,2}\s?[ap]\.?m\.?\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
-def xray_report(text: str, *, impression_first: bool = False) -> str:
+def xray_report(text: str, *, impression_first: bool | None = None) -> str:
     """FINDINGS and IMPRESSION of a report, cleaned; the whole text where it has neither section.
 
     White space and the underscores of de-identification go, and sentences that tell a time of day.
 
     Args:
-        impression_first: the order for texts that will be cut: what matters most stays.
+        impression_first: the order for texts that will be cut: what matters most stays. None: for reports of more
+            than `LONG` words.
 
     >>> xray_report("EXAM: chest\\nFINDINGS:  Clear lungs.\\nIMPRESSION: No\\n change. Told ___ at 10:15.")
     'Clear lungs. No change.'
@@ -29,6 +31,10 @@ def xray_report(text: str, *, impression_first: bool = False) -> str:
     for mark, following in zip(marks, [*marks[1:], None]):
         end = following.start() if following else len(text)
         sections.setdefault(mark[1].strip(), text[mark.end() : end])
+    if impression_first is None:
+        impression_first = (
+            sum(len(sections.get(name, "").split()) for name in ("FINDINGS", "IMPRESSION")) > LONG
+        )
     names = ("IMPRESSION", "FINDINGS") if impression_first else ("FINDINGS", "IMPRESSION")
     found = [sections[name] for name in names if name in sections]
     return clean(" ".join(found) if found else text)

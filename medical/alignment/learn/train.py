@@ -128,7 +128,9 @@ def new_space(
         | architecture
         | {"image_size": before.image_size, "samples": before.samples, "mean": before.mean, "std": before.std}
     )
-    return Space(Towers(sizes, text), Alignment(width=sizes.dim, **objective), tokenizer, before)
+    cut = int((tokenizer.counts(texts) > length).sum()) if texts else 0
+    facts = {"training_texts": len(texts), "texts_cut": cut}
+    return Space(Towers(sizes, text), Alignment(width=sizes.dim, **objective), tokenizer, before, facts=facts)
 
 
 def train_space(

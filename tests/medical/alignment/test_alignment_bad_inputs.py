@@ -121,6 +121,8 @@ def test_reports_are_cleaned_and_empty_ones_are_missing():
     text = " FINAL REPORT\n FINDINGS:\n Clear ___ lungs. Seen at 10:15.\n\n IMPRESSION:\n No acute change."
     assert xray_report(text) == "Clear lungs. No acute change."
     assert xray_report(text, impression_first=True) == "No acute change. Clear lungs."
+    long = "FINDINGS: " + "Nothing of note here. " * 100 + "IMPRESSION: Edema."
+    assert xray_report(long.replace("IMPRESSION", "\nIMPRESSION")).startswith("Edema. Nothing")
     assert xray_report("no sections at all here") == "no sections at all here"
     for empty in ("", "  \n ", "___", "As above."):
         assert usable(xray_report(empty), "xray") == ""
