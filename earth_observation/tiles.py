@@ -58,9 +58,9 @@ class StripBlend:
     """
 
     def __init__(self, channels: int, width: int, tile: int, dtype: type = np.float64) -> None:
-        self.window = blend_window(tile).astype(dtype)
-        self.total = np.zeros((channels, tile, max(width, tile)), dtype=dtype)
-        self.weight = np.zeros((tile, max(width, tile)), dtype=dtype)
+        self.window: np.ndarray = blend_window(tile).astype(dtype)
+        self.total: np.ndarray = np.zeros((channels, tile, max(width, tile)), dtype=dtype)
+        self.weight: np.ndarray = np.zeros((tile, max(width, tile)), dtype=dtype)
         self.width, self.top = width, 0
 
     def add(self, answer: np.ndarray, row: int, column: int) -> None:

@@ -117,3 +117,25 @@ def test_every_params_section_of_a_stage_is_in_the_params_file(pipeline, name, s
         (file, sections), *_ = entry.items()
         known = yaml.safe_load((ROOT / file).read_text())
         assert set(sections) <= set(known), f"{name} names a section that {file} lacks"
+
+
+SETTINGS = sorted(ROOT.glob("pipelines/*/params*.yaml"))
+
+
+@pytest.mark.parametrize("file", SETTINGS, ids=lambda file: f"{file.parent.name}-{file.name}")
+def test_a_params_file_has_every_key_that_dvc_looks_up(file: Path) -> None:
+    """Where one is missing, DVC stops, although the settings have a default."""
+    values = yaml.safe_load(file.read_text())
+    definition = yaml.safe_load((file.parent / "dvc.yaml").read_text())
+    wanted = {
+        key
+        for stage in definition["stages"].values()
+        for entry in stage.get("params", [])
+        for keys in entry.values()
+        for key in keys
+    }
+    for key in sorted(wanted):
+        place = values
+        for part in key.split("."):
+            assert part in place, f"{file.relative_to(ROOT)} lacks {key}"
+            place = place[part]
