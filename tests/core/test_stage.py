@@ -203,7 +203,8 @@ def test_a_rerun_waits_for_an_orphan_and_then_goes_on(tmp_path):
 def test_a_stage_ends_when_its_parent_is_killed(tmp_path):
     launcher = textwrap.dedent(
         f"""
-        import subprocess, time
+        import signal, subprocess, time
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which is inherited
         process = subprocess.Popen({script(tmp_path, 300)!r})
         print(process.pid, flush=True)
         time.sleep(300)
