@@ -27,7 +27,7 @@ export HF_HUB_OFFLINE := 1
 export PYTHONHASHSEED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help env repro test test-fast lint bench evidence serve ui report clean
+.PHONY: help env repro test test-fast lint bench evidence serve ui report docs clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value]:"
@@ -63,8 +63,13 @@ report: env ## build the report from what has run so far
 ui: env ## open MLflow's user interface
 	$(KINDRED) ui
 
+docs: env ## build the documentation site into site/; a broken link or page is an error
+	$(PY) docs/generate_pages.py
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 clean: ## remove outputs and caches; models, runs, data and .venv stay
-	rm -rf outputs .kindred .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	rm -rf outputs site .kindred .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -not -path "./.venv/*" -prune -exec rm -rf {} +
 
 .PHONY: need-pipeline

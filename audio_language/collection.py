@@ -14,7 +14,7 @@ import numpy as np
 
 from audio_language.audio_file import REFUSED, SUFFIXES, AudioError, read_audio
 from audio_language.embed import SoundModel
-from core.data.checks import Quarantine
+from core.data.checks import Quarantine, disarm
 from core.errors import DataError
 from core.files import atomic_directory, atomic_write, read_json, write_json
 
@@ -112,7 +112,14 @@ def load_collection(folder: str | os.PathLike[str]) -> Collection:
     facts = read_json(home / "embeddings.json")
     with (home / INDEX).open(encoding="utf-8", newline="") as stream:
         files = [row["file"] for row in csv.DictReader(stream)]
-    rows = np.load(home / VECTORS, allow_pickle=False)
+    try:
+        rows = np.load(home / VECTORS, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{home / VECTORS} cannot be read",
+            seen=str(error),
+            remedy="run `kindred tag` on the folder again",
+        ) from None
     if len(rows) != len(files):
         raise DataError(f"{home} is damaged", seen=(len(rows), len(files)), expected="a file for each row")
     return Collection(Path(facts["root"]), files, rows, facts["model_sha256"])
@@ -160,7 +167,8 @@ def search_rows(
 
 def write_rows(path: str | os.PathLike[str], rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Path:
     """A CSV with a header, whole or not at all, also where there are no rows."""
-    return atomic_write(path, _csv(rows, columns))
+    safe = ({name: disarm(cell) for name, cell in row.items()} for row in rows)
+    return atomic_write(path, _csv(safe, columns))
 
 
 def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str] | None = None) -> str:

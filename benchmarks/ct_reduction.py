@@ -77,7 +77,8 @@ def main() -> None:
 def measured(task: str, name: str, size: int, limit: float | None = None) -> dict[str, Any]:
     """Run a task in a new process and print its row."""
     command = [sys.executable, str(Path(__file__).resolve()), "--task", task]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     row: dict[str, Any] = {"name": name, "size": size, "seconds": None, "peak_mib": None, "note": ""}
     try:
         done = subprocess.run(

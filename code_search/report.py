@@ -22,6 +22,7 @@ from code_search.scores import (
     robustness_table,
     task_digest,
 )
+from core.data.checks import disarmed
 
 
 def evaluate(
@@ -63,7 +64,7 @@ def evaluate(
             _first(task, functions), vectors, ranker, counts=counts, rates=rates, seeds=range(draws)
         )
     ]
-    ranks_frame(tasks, ranks).to_csv(folder / "ranks.csv", index=False)
+    disarmed(ranks_frame(tasks, ranks)).to_csv(folder / "ranks.csv", index=False)
     figures = {
         retrieval_figure(folder / "retrieval.png", tasks, found): (
             "Mean reciprocal rank of BM25, dense and hybrid search, with 95 % intervals"

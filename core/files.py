@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -14,6 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import DataError
+
+_TROUBLE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than the limit on files",
+    errno.EROFS: "the folder is read-only",
+    errno.EACCES: "no permission",
+}
+
+
+def disk_trouble(error: OSError) -> str:
+    """In words, what the user of this machine can mend (a full disk, a read-only folder); '' for other errors.
+
+    >>> disk_trouble(OSError(errno.ENOSPC, "No space left on device", "out/model.safetensors"))
+    'the disk is full: out/model.safetensors'
+    """
+    words = _TROUBLE.get(error.errno or 0, "")
+    return words and f"{words}: {error.filename or error}"
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> Path:

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
-import errno
 import os
 import shutil
 import signal
@@ -35,7 +34,7 @@ from typing import Any, TypeVar
 
 from core.config import Settings, load_settings
 from core.errors import ConfigError, KindredError
-from core.files import read_json, write_json
+from core.files import disk_trouble, read_json, write_json
 from core.locks import waiting_lock
 
 STATE = Path(".kindred")
@@ -50,12 +49,6 @@ QUIET = {
     "MPLBACKEND": "Agg",
 }
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_DISK = {
-    errno.ENOSPC: "the disk is full",
-    errno.EROFS: "the folder is read-only",
-    errno.EACCES: "no permission",
-}
-_DISK[errno.EDQUOT] = "the disk quota is used up"
 
 S = TypeVar("S", bound=Settings)
 
@@ -133,9 +126,10 @@ def run_stage(
             f"error in {pipeline}/{name}: out of memory ({error}). Remedy: lower batch_size or chunk sizes", 2
         )
     except OSError as error:
-        if error.errno not in _DISK:
+        trouble = disk_trouble(error)
+        if not trouble:
             raise
-        _leave(f"error in {pipeline}/{name}: {_DISK[error.errno]}: {error.filename or error}", 2)
+        _leave(f"error in {pipeline}/{name}: {trouble}", 2)
 
 
 def quiet_environment() -> None:
@@ -149,7 +143,7 @@ def first_process() -> bool:
     return all(os.environ.get(key, "0") == "0" for key in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def stage_costs(pipeline: str) -> dict[str, dict[str, float]]:
+def stage_costs(pipeline: str, root: Path = Path()) -> dict[str, dict[str, float]]:
     """``{"seconds": {stage: s}, "peak_mib": {stage: MiB}}`` of the stages that ran on this machine.
 
     A stage that is running shows its last cost, or none; so does one whose outputs were fetched from a cache.
@@ -157,7 +151,8 @@ def stage_costs(pipeline: str) -> dict[str, dict[str, float]]:
     >>> stage_costs("no such pipeline")
     {'seconds': {}, 'peak_mib': {}}
     """
-    found = {path.stem: read_json(path) for path in sorted((STATE / "stages" / pipeline).glob("*.json"))}
+    kept = sorted((root / STATE / "stages" / pipeline).glob("*.json"))
+    found = {path.stem: read_json(path) for path in kept}
     return {key: {stage: cost[key] for stage, cost in found.items()} for key in ("seconds", "peak_mib")}
 
 

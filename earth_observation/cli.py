@@ -1,4 +1,4 @@
-"""`kindred map-scene`: land cover, confidence and embeddings of a whole scene as GeoTIFFs with its georeference."""
+"""`kindred map-scene`: maps of a whole scene. `kindred landslides`: landslides from colour and terrain."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 
-app = typer.Typer(help="Map scenes.", no_args_is_help=True)
+app = typer.Typer(help="Map scenes and landslides.", no_args_is_help=True)
 REGISTERED = "models:/eo_pretraining@champion"
 
 
@@ -62,6 +62,63 @@ def map_scene(
         print(f"note: {warning}")
     for file in report["files"]:
         print(out / file)
+
+
+@app.command()
+def landslides(
+    picture: Annotated[
+        Path | None, typer.Argument(help="GeoTIFF in colour; generated ground where left out.")
+    ] = None,
+    dem: Annotated[
+        Path | None, typer.Argument(help="Elevation of the same ground, in metres, on any grid.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Raster of known landslides (1, 0; 255 unknown) to learn from.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder `model` of an earlier training, instead of labels.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for model, metrics and maps; replaced.")] = Path(
+        "landslides"
+    ),
+    tile: Annotated[int, typer.Option(help="Pixels a side of a tile, a multiple of 8.", min=16)] = 64,
+    steps: Annotated[int, typer.Option(help="Of training.", min=1)] = 150,
+    alpha: Annotated[
+        float, typer.Option(help="Weight of the hyper-pixel contrast; 0 leaves it out.", min=0)
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and generated ground.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(help="Of torch; equal results need the same number.", min=1)
+    ] = None,
+) -> None:
+    """Learn landslides from colour and terrain (HPCL-Net), score them on blocks kept apart, map the whole ground."""
+    from core.learning.determinism import set_threads
+    from core.stage import quiet_environment
+    from earth_observation.landslide.demo import write_landslides
+    from earth_observation.landslide.ground import default_files, read_ground
+    from earth_observation.landslide.recipe import learn_and_map, map_with
+
+    quiet_environment()
+    set_threads(threads)
+    if picture is None:
+        print("no picture is given: generated ground (demo data)")
+        picture, dem, labels = default_files(write_landslides(Path(f"{out}-demo"), seed=seed))
+    if dem is None or (labels is None) == (model is None):
+        raise ConfigError(
+            "landslides", seen={"dem": dem, "labels": labels, "model": model},
+            expected="PICTURE DEM with --labels to train, or with --model to map",
+        )  # fmt: skip
+    ground = read_ground(picture, dem, labels)
+    for note in ground.notes:
+        print(f"note: {note}")
+    if model is not None:
+        map_with(model, ground, out)
+    else:
+        found = learn_and_map(ground, out, tile=tile, steps=steps, alpha=alpha, seed=seed)
+        for name, value in found.items():
+            print(f"{name:22s} {value:.3f}" if value % 1 else f"{name:22s} {value:.0f}")
+    for file in sorted(out.iterdir()):
+        print(file)
 
 
 def model_folder(reference: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ from core.errors import DataError
 from core.learning.determinism import seed_everything
 from earth_observation.data.items import Item, Layout
 from earth_observation.data.sources import Checking, check_enough, inspect, read_items
-from earth_observation.data.store import ChipStore, write_store
+from earth_observation.data.store import ChipStore
+from earth_observation.data.write import write_store
 from earth_observation.model import Encoder, LandCover, build_encoder, start_from
+
+OTHER_SEED = 1_000_000
+"""Of the generated places that no seed of a comparison trains or tests on."""
 
 
 def starting_model(
@@ -97,51 +102,72 @@ def mapped_scene(
     return [{"file": "evaluation/scene/scene_quicklook.png", "caption": caption}]
 
 
-def evidence_stores(
-    source: str,
-    root: str | None,
-    manifest: str | None,
-    scratch: Path,
-    *,
-    data: Any,
-    prepare: Mapping[str, Any],
-    places: int | None,
-    seed: int,
-) -> tuple[ChipStore, ChipStore, dict[str, Any]]:
-    """(chips, chips of other places, facts) of a source, read and checked as by the pipeline.
+class EvidenceChips:
+    """The chips of a comparison, read and checked as by the pipeline.
 
-    Other places exist on demo data alone, generated from another seed; elsewhere they are the chips themselves.
+    On demo data every seed has generated places of its own, so that intervals over seeds are intervals over places
+    too; elsewhere all seeds share the chips. One seed's chips are kept at a time.
 
     Args:
-        data: the section of the settings. places: of the demo; None takes those of ``data``.
+        scratch: an empty folder. data: the section of the settings. places: of the demo; None takes those of ``data``.
     """
-    from earth_observation.demo import write_demo
 
-    demo = data.demo.model_dump() | ({"places": places} if places else {})
+    def __init__(
+        self,
+        source: str,
+        root: str | None,
+        manifest: str | None,
+        scratch: Path,
+        *,
+        data: Any,
+        prepare: Mapping[str, Any],
+        places: int | None,
+    ) -> None:
+        self.source, self.root, self.manifest, self.scratch = source, root, manifest, scratch
+        self.data, self.prepare = data, prepare
+        self.demo = data.demo.model_dump() | ({"places": places} if places else {})
+        self.facts: dict[str, Any] = {}
+        self._kept: tuple[int, ChipStore] | None = None
+        self._other: ChipStore | None = None
 
-    def store_of(name: str, number: int, count: int) -> tuple[ChipStore, dict[str, Any]]:
-        quarantine = Quarantine(data.on_problem)
-        drawn = {**demo, "places": count}
-        home = str(write_demo(scratch / name, **drawn, seed=number)) if source == "demo" else str(root)
-        own = data.own if source == "manifest" else {}
+    def __call__(self, seed: int) -> ChipStore:
+        """The chips of a seed."""
+        number = seed if self.source == "demo" else 0
+        if self._kept is None or self._kept[0] != number:
+            shutil.rmtree(self.scratch / "places", ignore_errors=True)
+            self._kept = number, self._read("places", number, self.demo["places"])
+        return self._kept[1]
+
+    def other(self) -> ChipStore:
+        """Chips of other places, generated from another seed; the chips themselves where nothing is generated."""
+        if self.source != "demo":
+            return self(0)
+        if self._other is None:
+            self._other = self._read("other", OTHER_SEED, max(6, self.demo["places"] // 2))
+        return self._other
+
+    def _read(self, name: str, number: int, places: int) -> ChipStore:
+        from earth_observation.demo import write_demo
+
+        data, quarantine, home = self.data, Quarantine(self.data.on_problem), str(self.root)
+        if self.source == "demo":
+            home = str(
+                write_demo(self.scratch / name / "raw", **{**self.demo, "places": places}, seed=number)
+            )
         items, layout = read_items(
-            source,
+            self.source,
             home,
             quarantine,
-            manifest=manifest,
+            manifest=self.manifest,
             product=data.product,
             fractions=data.fractions,
-            seed=seed,
-            **own,
+            seed=number,
+            **(data.own if self.source == "manifest" else {}),
         )
         checking = Checking(layout, data.scale, data.align == "warp", data.limits)
-        usable, facts = inspect(items, checking, quarantine, scheduler=data.scheduler)
+        usable, self.facts = inspect(items, checking, quarantine, scheduler=data.scheduler)
         check_enough(usable)
-        folder = scratch / f"{name}-chips"
-        folder.mkdir()
+        folder = self.scratch / name / "chips"
+        folder.mkdir(parents=True)
         options = {"warp": data.align == "warp", "scheduler": data.scheduler}
-        return write_store(usable, layout, folder, **prepare, **options), facts
-
-    store, facts = store_of("places", seed, demo["places"])
-    other = store_of("other", seed + 1, max(6, demo["places"] // 2))[0] if source == "demo" else store
-    return store, other, facts
+        return write_store(usable, layout, folder, **self.prepare, **options)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from earth_observation.data.raster import RasterStack, open_raster
+from earth_observation.data.opened import open_raster
+from earth_observation.data.raster import RasterStack
 from earth_observation.data.scale import Scale
 from earth_observation.labels import NODATA, ClassTable
 from earth_observation.model import LandCover

@@ -176,11 +176,15 @@ class Evaluate(Settings):
 
 
 class Evidence(Settings):
-    """The comparison over seeds. ``None`` takes the value of the pipeline's own stage."""
+    """The comparison over seeds. ``None`` takes the value of the pipeline's own stage.
+
+    ``draws``: of the labelled chips of each share, over which a seed's score is averaged.
+    """
 
     seeds: list[int] = Field(default_factory=lambda: [0, 1, 2, 3, 4])
     steps: int | None = Field(default=None, ge=1)
     start_steps: int = Field(default=100, ge=1)
+    draws: int = Field(default=10, ge=1)
     places: int | None = Field(default=None, ge=3)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from core.errors import DataError
-from earth_observation.data.checks import Note
-from earth_observation.data.raster import Grid, RasterError
+from earth_observation.data.checks import Limits, Note, estimated_shift
+from earth_observation.data.opened import Grid, RasterError
 
+LIMITS = Limits()
 CHANNELS = ("height over the tile's median", "slope", "aspect sine", "aspect cosine")
 
 
@@ -133,3 +134,49 @@ def check_dem(
                 "seam",
                 f"{where}: heights step by {np.nanmax(lines):.1f} m along a whole {word}: tiles joined badly?",
             )
+
+
+def check_offset(
+    brightness: np.ndarray, dem: np.ndarray, known: np.ndarray, *, where: str, limits: Limits = LIMITS
+) -> Iterator[Note]:
+    """Whether an elevation model lies beside the picture that it is joined with.
+
+    Sunlight draws the relief into a picture: brightness is compared with slopes lit from four sides, and the surest
+    shift is taken. A hint, not a measurement: flat or evenly lit ground says nothing.
+
+    Args:
+        brightness: (H, W) of the picture. dem: (H, W) metres on its grid. known: (H, W), where both are.
+
+    Yields a note of kind "offset" for more than ``limits.shift_pixels``.
+    """
+    if not known.any():
+        return
+    height = np.where(known, dem, np.median(dem[known]))
+    light = np.where(known, brightness, brightness[known].mean())
+    down, right = np.gradient(height)
+    found = max(
+        (estimated_shift(side, light) for side in (down, right, down + right, down - right)),
+        key=lambda shift: shift[2],
+    )
+    rows, columns, sure = found
+    if sure > limits.shift_surety and max(abs(rows), abs(columns)) > limits.shift_pixels:
+        yield Note(
+            "offset",
+            f"{where}: the relief seems shifted by ({rows:g}, {columns:g}) pixels against the picture",
+        )
+
+
+def check_share(mask: np.ndarray, *, where: str, least: float = 0.01) -> Iterator[Note]:
+    """A note of kind "rare" where fewer than ``least`` of the labelled pixels are of class 1.
+
+    >>> [note.kind for note in check_share(np.eye(200, dtype=np.uint8), where="scars.tif")]
+    ['rare']
+    """
+    labelled = mask != 255
+    share = float((mask == 1).sum() / max(int(labelled.sum()), 1))
+    if share < least:
+        yield Note(
+            "rare",
+            f"{where}: {share:.2%} of the labelled pixels are landslide: scores will scatter, and a larger weight of "
+            "that class or tiles around scars may be needed",
+        )

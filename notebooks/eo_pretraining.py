@@ -33,7 +33,7 @@ from core.data.checks import Quarantine
 from earth_observation.data.checks import Limits
 from earth_observation.data.own import scene_files
 from earth_observation.data.sources import Checking, inspect, read_items
-from earth_observation.data.store import write_store
+from earth_observation.data.write import write_store
 from earth_observation.demo import write_demo
 from earth_observation.evaluate import embed, linear_probes
 from earth_observation.learn.heads import adapt

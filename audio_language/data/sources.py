@@ -15,13 +15,25 @@ from audio_language.data.clip import SPLITS, Clip, labels_of, meaning, of_split
 from audio_language.data.esc50 import FOLDS, read_esc50
 from core.data.checks import Quarantine
 from core.data.digest import digest_of
-from core.data.manifest import read_manifest
+from core.data.form import ID, SPLIT, Column, ManifestForm, group
 from core.data.parallel import parallel_map
 from core.data.splits import check_splits
 from core.errors import ConfigError, DataError
 
 SOURCES = ("demo", "esc50", "audiocaps", "clotho", "captions", "manifest")
 LOW_RATE = 16_000
+FORM = ManifestForm(
+    (
+        ID,
+        Column(
+            "path", "a recording: wav, flac, ogg, opus, mp3 or aiff", "clips/a1.wav", needed=True, path=True
+        ),
+        group("the recording that the clip was cut from", "r7"),
+        SPLIT,
+        Column("label", "what is heard, in a word or two; label or caption is needed", "dog bark"),
+        Column("caption", "what is heard, in a sentence", "A dog barks twice."),
+    )
+)
 
 
 def read_clips(
@@ -37,8 +49,7 @@ def read_clips(
 
     Args:
         source: ``demo`` and ``esc50`` (ESC-50's layout, split by fold), ``audiocaps``, ``clotho``, ``captions``
-            (a folder with ``captions.csv``) or ``manifest`` (``id,path[,group][,split]`` and ``label`` or
-            ``caption``, or both).
+            (a folder with ``captions.csv``) or ``manifest`` (the columns of ``FORM``).
         root: the folder of the data.
         quarantine: gets rows that cannot be used.
         manifest: the CSV of that source. folds: of ESC-50. seed: of splits that are not given.
@@ -148,10 +159,7 @@ def _look(path: str) -> dict[str, Any]:
 
 
 def _read_manifest(root: Any, manifest: Any, seed: int) -> list[Clip]:
-    table = read_manifest(manifest, root=root, seed=seed)
-    for column in ("label", "caption"):
-        if column not in table:
-            table[column] = ""
+    table = FORM.read(manifest, root=root, seed=seed)
     rows = table[["id", "path", "group", "split", "label", "caption"]].itertuples(index=False, name=None)
     return [
         Clip(name, path, group, split, label, [caption] if meaning(caption) else [])

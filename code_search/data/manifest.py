@@ -10,7 +10,23 @@ from code_search.data.corpus import Corpus, assemble
 from code_search.data.languages import LANGUAGES, get_language, language_of
 from code_search.data.listing import list_files
 from code_search.data.reading import FileGroup, FileStatus, Pairs, read_pairs
-from core.data.manifest import SPLITS, read_manifest
+from core.data.form import ID, SPLIT, Column, ManifestForm, group
+from core.data.manifest import SPLITS
+
+FORM = ManifestForm(
+    (
+        ID,
+        Column(
+            "path",
+            "a repository, a plain folder or one source file",
+            "repositories/alpha",
+            needed=True,
+            path=True,
+        ),
+        group("repositories that share code, forks say", "alpha"),
+        SPLIT,
+    )
+)
 
 
 def manifest_corpus(
@@ -27,9 +43,7 @@ def manifest_corpus(
 ) -> Corpus:
     """The pairs of the repositories that a manifest names.
 
-    The columns are ``id,path`` and, where wanted, ``group,split`` (`core.data.manifest.read_manifest`);
-    ``path`` is a repository, a plain folder or one source file inside ``root``. Repositories of one group
-    (forks, say) stay in one split. Files are listed as in `list_files`.
+    Its columns are those of ``FORM``. Files are listed as in `list_files`.
 
     Args:
         manifest: the CSV.
@@ -43,7 +57,7 @@ def manifest_corpus(
         DataError: a wrong manifest, an unknown language, or a split without pairs.
     """
     wanted = {get_language(name).name for name in languages} or set(LANGUAGES)
-    table = read_manifest(manifest, root=root, seed=seed)
+    table = FORM.read(manifest, root=root, seed=seed)
     base = Path(root).resolve()
     caps = dict(zip(SPLITS, (max_train, max_valid, max_test)))
     parts: dict[str, Pairs] = {}

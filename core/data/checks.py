@@ -9,13 +9,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.errors import ConfigError, DataError, KindredError
 from core.files import atomic_write, write_json
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Mode = Literal["quarantine", "stop"]
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
 
 
 @dataclass(frozen=True)
@@ -179,12 +182,28 @@ def findings_csv(findings: Iterable[Finding]) -> str:
     writer.writerow(["file", "row", "level", "kind", "reason"])
     for finding in findings:
         cells = [finding.file, "" if finding.row is None else finding.row, finding.level, finding.kind]
-        writer.writerow([_disarm(cell) for cell in [*cells, finding.reason]])
+        writer.writerow([disarm(cell) for cell in [*cells, finding.reason]])
     return out.getvalue()
 
 
-def _disarm(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+def disarm(cell: Any) -> Any:
+    """A text that a spreadsheet would run as a formula gets a leading quote; anything else stays as it is.
+
+    A carriage return becomes a line feed: Python's CSV writer leaves it bare, and a spreadsheet begins a row there.
+
+    >>> disarm("=HYPERLINK(1)"), disarm("a = b"), disarm(-1.5)
+    ("'=HYPERLINK(1)", 'a = b', -1.5)
+    """
+    if not isinstance(cell, str):
+        return cell
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def disarmed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `disarm` applied to every text, the column names too: for a CSV that people open."""
+    texts = table.select_dtypes(exclude=["number", "bool"]).columns
+    return table.assign(**{str(name): table[name].map(disarm) for name in texts}).rename(columns=disarm)
 
 
 def duplicates(digests: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -48,12 +49,14 @@ def run_evidence(
         source: what the results rest on, in a word: "demo" for generated data.
         default: results on the pipeline's default source go to ``evidence.json`` (which is committed), others
             beside it to ``evidence-SOURCE.json``. "demo" is the default source unless said otherwise.
-        primary: the metric that the figure shows; the first one by default.
+        primary: the metric that the figure and the short tables show; the first one by default.
 
     Returns:
-        What was written: {"claim", "source", "seeds", "arms": {arm: {metric: [a value a seed]}},
-            "differences":
-        {"arm-vs-arm": {metric: {"mean", "low", "high"}}}, "minutes"}; intervals as in ``paired_interval``.
+        What was written; intervals are those of ``paired_interval``. ::
+
+            {"claim": ..., "source": ..., "seeds": [...], "primary": metric, "minutes": ...,
+             "arms": {arm: {metric: [a value a seed]}},
+             "differences": {"arm-vs-arm": {metric: {"mean": ..., "low": ..., "high": ...}}}}
 
     Raises:
         ConfigError: fewer than 5 seeds, or a comparison of an unknown arm.
@@ -73,10 +76,10 @@ def run_evidence(
             results[arm].append(found["metrics"])
             seconds += found["seconds"]
             say(f"seed {seed}  {arm}: " + "  ".join(f"{k} {v:.4g}" for k, v in found["metrics"].items()))
-    evidence = summarise(claim, source, seeds, results, comparisons, round(seconds / 60, 2))
+    evidence = summarise(claim, source, seeds, results, comparisons, round(seconds / 60, 2), primary)
     name = "evidence" if (source == "demo" if default is None else default) else f"evidence-{source}"
     write_json(Path(reports) / pipeline / f"{name}.json", evidence)
-    draw_evidence(evidence, Path(reports) / pipeline / f"{name}.png", primary)
+    draw_evidence(evidence, Path(reports) / pipeline / f"{name}.png")
     say(evidence_table(evidence))
     return evidence
 
@@ -88,6 +91,7 @@ def summarise(
     results: Mapping[str, Sequence[Mapping[str, float]]],
     comparisons: Sequence[tuple[str, str]],
     minutes: float,
+    primary: str | None = None,
 ) -> dict[str, Any]:
     """The evidence as it is written; ``results``: arm -> metrics of each seed, in the order of ``seeds``."""
     arms = {arm: {name: [run[name] for run in runs] for name in runs[0]} for arm, runs in results.items()}
@@ -108,6 +112,7 @@ def summarise(
         "claim": claim,
         "source": source,
         "seeds": list(seeds),
+        "primary": primary or next(iter(next(iter(arms.values())))),
         "arms": arms,
         "differences": differences,
         "minutes": minutes,
@@ -161,40 +166,52 @@ def evidence_table(evidence: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def draw_evidence(evidence: Mapping[str, Any], path: str | Path, primary: str | None = None) -> Path:
+def draw_evidence(evidence: Mapping[str, Any], path: str | Path) -> Path:
     """A figure of two panels: each seed's value by arm, and the paired differences with their intervals."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    arms, differences = evidence["arms"], evidence["differences"]
-    metric = primary or next(iter(next(iter(arms.values()))))
+    arms, metric = evidence["arms"], evidence["primary"]
     shown = {arm: values[metric] for arm, values in arms.items() if metric in values}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 0.5 * max(len(shown), len(differences)) + 2))
+    pairs = {pair: found[metric] for pair, found in evidence["differences"].items() if metric in found}
+    # A line of text takes 0.2 inches; a pair of arms is written on two or more of them.
+    left_labels = [_wrapped(arm) for arm in shown]
+    right_labels = [
+        _wrapped(first) + "\n− " + _wrapped(second) for first, second in (p.split("-vs-") for p in pairs)
+    ]
+    lines = max(
+        sum(label.count("\n") + 1.6 for label in labels) for labels in (left_labels, right_labels or [""])
+    )
+    title = fill(f"{evidence['claim']} ({evidence['source']} data, {len(evidence['seeds'])} seeds)", 90)
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(10, 0.2 * lines + 0.25 * (title.count("\n") + 1) + 1.1), layout="constrained"
+    )
     for place, values in enumerate(shown.values()):
         left.plot(values, [place] * len(values), "o", alpha=0.5, color="tab:blue", markeredgewidth=0)
         left.plot([np.mean(values)], [place], "|", markersize=18, color="black")
-    left.set_yticks(range(len(shown)), list(shown))
-    left.invert_yaxis()
-    left.set_xlabel(f"{metric} (a dot a seed, mean)")
-    pairs = {pair: found[metric] for pair, found in differences.items() if metric in found}
+    left.set_yticks(range(len(shown)), left_labels)
+    left.set_ylim(len(shown) - 0.4, -0.6)
+    left.set_xlabel(f"{metric}\n(a dot a seed; the bar is the mean)")
     for place, found in enumerate(pairs.values()):
-        right.plot([found["low"], found["high"]], [place, place], color="tab:blue", linewidth=2)
-        right.plot([found["mean"]], [place], "o", color="black")
+        right.plot([found["low"], found["high"]], [place, place], color="tab:blue", linewidth=3, alpha=0.6)
+        right.plot([found["mean"]], [place], "o", color="black", markersize=5)
     right.axvline(0, color="grey", linewidth=0.8, linestyle="--")
-    right.set_yticks(range(len(pairs)), [pair.replace("-vs-", " - ") for pair in pairs])
-    right.set_ylim(len(pairs) - 0.5, -0.5)
-    right.set_xlabel(f"difference of {metric}, paired 95 % interval")
-    figure.suptitle(
-        f"{evidence['claim']} ({evidence['source']} data, {len(evidence['seeds'])} seeds)", wrap=True
-    )
-    figure.tight_layout()
+    right.set_yticks(range(len(pairs)), right_labels)
+    right.set_ylim(len(pairs) - 0.4, -0.6)
+    right.set_xlabel(f"difference of {metric}\n(paired over seeds, 95 % interval)")
+    figure.suptitle(title, fontsize=11)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=110, metadata={"Software": None})
     plt.close(figure)
     return target
+
+
+def _wrapped(arm: str) -> str:
+    """An arm's name on lines of at most 26 letters."""
+    return fill(arm, 26, break_long_words=True)
 
 
 def _check(arms: Mapping[str, Any], seeds: Sequence[int], comparisons: Sequence[tuple[str, str]]) -> None:

@@ -42,7 +42,11 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> str:
     try:
         with temporary.open("wb") as stream:
             writer = _Hashing(stream)
-            torch.save(state, writer)
+            try:
+                torch.save(state, writer)
+            except RuntimeError as error:
+                # torch says only that its position is off; what went wrong is that the disk is full
+                raise writer.error or error from None
             stream.flush()
             os.fsync(stream.fileno())
         digest = writer.digest.hexdigest()
@@ -133,10 +137,15 @@ class _Hashing:
 
     def __init__(self, stream: Any) -> None:
         self.stream, self.digest = stream, hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
-        return self.stream.write(data)
+        try:
+            return self.stream.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self.stream.flush()

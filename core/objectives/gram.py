@@ -62,7 +62,7 @@ def gram_volume(anchor: Tensor, others: Tensor | Sequence[Tensor]) -> Tensor:
         none.
 
     Used by:
-        planned for xray_ecg_report.
+        xray_ecg_report.
 
     Args:
         anchor: (N, d), any float dtype; not normalised here.
@@ -128,7 +128,7 @@ def gram(
         gather.
 
     Used by:
-        planned for xray_ecg_report.
+        xray_ecg_report.
 
     Args:
         anchor: (N, d) the anchor modality, any float dtype.

@@ -101,7 +101,7 @@ def symile(
         gather (pass a list of modalities; all ranks need the same permutations: a generator seeded alike).
 
     Used by:
-        planned for xray_ecg_report.
+        xray_ecg_report.
 
     Args:
         modalities: (M, N, d) or a list of M tensors (N, d), M >= 2.

@@ -32,6 +32,7 @@ class Evidence(Settings):
     seeds: list[int]
     arms: dict[str, dict[str, list[float | None]]]
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
+    primary: str | None = None
     minutes: float | None = None
     note: str = ""
 
@@ -56,7 +57,8 @@ def evidence_view(evidence: Evidence) -> dict[str, Any]:
     >>> evidence_view(one)["arms"][0]["cells"][0]["mean"]
     0.6
     """
-    metrics = list(dict.fromkeys(name for values in evidence.arms.values() for name in values))
+    first = [evidence.primary] if evidence.primary else []
+    metrics = list(dict.fromkeys([*first, *(name for values in evidence.arms.values() for name in values)]))
     arms = []
     for arm, values in evidence.arms.items():
         cells = []

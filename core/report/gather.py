@@ -11,6 +11,7 @@ import yaml
 from core.errors import DataError, KindredError
 from core.report.evidence import evidence_view, read_evidence
 from core.report.history import changes, previous_run
+from core.stage import stage_costs
 from core.tracking.registry import read_registered
 from core.tracking.result import Result, read_result
 from core.tracking.run import flatten
@@ -77,6 +78,7 @@ def _pipeline(root: Path, name: str) -> dict[str, Any]:
         }
         for key, metric in result.metrics.items()
     ]
+    costs = _costs(root, result)
     return {
         "name": name,
         "title": result.title,
@@ -89,24 +91,40 @@ def _pipeline(root: Path, name: str) -> dict[str, Any]:
         "figures": [figure.model_dump() for figure in result.figures],
         "tables": [table.model_dump() for table in result.tables],
         "notes": list(result.notes),
-        "costs": _costs(result),
-        "params": _params(root / "pipelines" / name / "params.yaml"),
+        "costs": costs,
+        "seconds": sum(cost["seconds"] or 0.0 for cost in costs) or None,
+        "peak_mib": max((cost["peak_mib"] or 0.0 for cost in costs), default=0.0) or None,
+        "params": flatten(_yaml(root / "pipelines" / name / "params.yaml")),
         "model": asdict(registered) if registered else None,
         "previous": before,
     }
 
 
-def _costs(result: Result) -> list[dict[str, Any]]:
-    stages = dict.fromkeys([*result.seconds, *result.peak_mib])
-    return [
-        {"stage": stage, "seconds": result.seconds.get(stage), "peak_mib": result.peak_mib.get(stage)}
-        for stage in stages
+def _costs(root: Path, result: Result) -> list[dict[str, Any]]:
+    """Seconds and peak MiB by stage, in the order of ``dvc.yaml``: of this machine, else as the result tells them."""
+    try:
+        here = stage_costs(result.pipeline, root)
+    except (KindredError, KeyError, TypeError):
+        here = {"seconds": {}, "peak_mib": {}}  # a damaged record costs one figure, not the report
+    seconds = {**result.seconds, **here["seconds"]}
+    peaks = {**result.peak_mib, **here["peak_mib"]}
+    told = dict.fromkeys([*result.seconds, *result.peak_mib])
+    stages = dict.fromkeys([*_stages(root / "pipelines" / result.pipeline / "dvc.yaml"), *told])
+    found = [
+        {"stage": stage, "seconds": seconds.get(stage), "peak_mib": peaks.get(stage)} for stage in stages
     ]
+    return [cost for cost in found if cost["seconds"] is not None or cost["peak_mib"] is not None]
 
 
-def _params(file: Path) -> dict[str, Any]:
+def _stages(file: Path) -> list[str]:
+    stages = _yaml(file).get("stages")
+    return [str(name) for name in stages] if isinstance(stages, dict) else []
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    """A YAML mapping; empty where there is none, or none that can be read."""
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
-    return flatten(raw) if isinstance(raw, dict) else {}
+    return raw if isinstance(raw, dict) else {}

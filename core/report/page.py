@@ -65,6 +65,8 @@ def render(summary: dict[str, Any], root: Path) -> str:
         "number": number,
         "change": change,
         "duration": duration,
+        "memory": memory,
+        "shown_first": shown_first,
         "bar": bar,
         "cell": cell,
     }
@@ -120,6 +122,34 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def memory(mib: float | None) -> str:
+    """Mebibytes as people read them.
+
+    >>> memory(1200.4), memory(3.2 * 1024), memory(None)
+    ('1,200 MiB', '3.2 GiB', '–')
+    """
+    if mib is None:
+        return "–"
+    return f"{mib:,.0f} MiB" if mib < 2048 else f"{mib / 1024:.1f} GiB"
+
+
+def shown_first(
+    metrics: list[dict[str, Any]], baseline: str | None, most: int = 12
+) -> tuple[list[Any], list[Any]]:
+    """The metrics that are shown at once (the primary one, its baseline, the first others), and the rest.
+
+    >>> many = [{"name": str(n), "primary": n == 0} for n in range(20)]
+    >>> [len(part) for part in shown_first(many, "19")], shown_first(many, "19")[0][1]["name"]
+    ([12, 8], '19')
+    """
+    top = [one for one in metrics if one["primary"]] + [one for one in metrics if one["name"] == baseline]
+    others = [one for one in metrics if one not in top]
+    if len(metrics) <= most + 2:
+        return [*top, *others], []
+    room = most - len(top)
+    return [*top, *others[:room]], others[room:]
 
 
 def bar(metric: dict[str, Any]) -> dict[str, float] | None:

@@ -1,4 +1,4 @@
-"""Predict a whole CSV or JSONL file: resumable, and one bad row never stops the rest.
+"""Predict a whole table or folder of files: resumable, and one bad row never stops the rest.
 
 Run as ``python -P -m core.tracking.batch FOLDER INPUT OUTPUT`` with ``PYTHONPATH=FOLDER/code``.
 """
@@ -6,42 +6,59 @@ Run as ``python -P -m core.tracking.batch FOLDER INPUT OUTPUT`` with ``PYTHONPAT
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from core.errors import DataError, KindredError
-from core.files import read_json, sha256_file, write_json
+from core.errors import ConfigError, DataError, KindredError
+from core.files import disk_trouble, read_json, write_json
 from core.tracking.guard import plain_failure
+from core.tracking.inputs import Inputs, Row, check_source
 from core.tracking.request import check_rows, named_columns
 from core.tracking.store import quiet_mlflow
 
+GROUP_BYTES = 8 * 2**20
+
 
 def main() -> int:
-    """Command line; exit 0 when each row was answered or listed as an error, 2 for a mistake in the input."""
+    """Command line; exit 0 when each row was answered or listed as an error, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(prog="core.tracking.batch", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("input", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--label", default="model")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--column", default="")
+    parser.add_argument("--pattern", default="*")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     options = parser.parse_args()
     quiet_mlflow()
     try:
         import mlflow.pyfunc
 
-        check_input(options.input)
+        check_source(options.input)
+        values = _assignments(options.set)
         model = mlflow.pyfunc.load_model(str(options.folder))
         done, failed = predict_file(
-            model, options.input, options.output, label=options.label, batch=options.batch
+            model,
+            options.input,
+            options.output,
+            label=options.label,
+            batch=options.batch,
+            column=options.column,
+            values=values,
+            pattern=options.pattern,
         )
     except KindredError as error:
         print(f"kindred: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not disk_trouble(error):
+            raise
+        print(f"kindred: {disk_trouble(error)}; what is written stays, and a rerun goes on", file=sys.stderr)
         return 2
     print(f"{done} rows answered in {options.output}")
     if failed:
@@ -49,19 +66,32 @@ def main() -> int:
     return 0
 
 
-def predict_file(model: Any, source: Path, output: Path, *, label: str, batch: int = 64) -> tuple[int, int]:
-    """Answer every row of ``source``; returns the numbers of rows answered and refused.
+def predict_file(
+    model: Any,
+    source: Path,
+    output: Path,
+    *,
+    label: str,
+    batch: int = 64,
+    column: str = "",
+    values: Mapping[str, str] | None = None,
+    pattern: str = "*",
+) -> tuple[int, int]:
+    """Answer every row of ``source``, a table or a folder (see `Inputs`); returns how many, and how many not.
 
-    ``output`` gets one JSON object a row, ``{"row": n, "prediction": ...}``, n counted from 0; rows that
-    the model refuses go to ``<output>.errors.jsonl`` with the reason. An interrupted call goes on after
-    the last whole line; that a finished or interrupted output belongs to another input or model is an error.
+    ``output`` gets one JSON object a row, ``{"row": n, "prediction": ...}``, n counted from 0, with the names of
+    the files that were read for it; rows that the model refuses go to ``<output>.errors.jsonl`` with the reason.
+    An interrupted call goes on after the last whole line; that a finished or interrupted output belongs to another
+    input or model is an error. At most ``batch`` rows go to the model at once, fewer where their files are large.
 
     Raises:
         DataError: unreadable input, or an output that belongs to something else.
     """
-    check_input(source)
-    identity = {"input_sha256": sha256_file(source), "model": label}
+    check_source(source)
     state, errors = output.with_name(output.name + ".state.json"), errors_path(output)
+    columns = named_columns(model.metadata.get_input_schema())
+    inputs = Inputs(source, columns, column, values or {}, pattern, leave_out=(output, errors, state))
+    identity = {"input_sha256": inputs.identity(), "model": label}
     if state.exists() and read_json(state) != identity:
         raise DataError(
             f"{output} was begun with another input or model",
@@ -73,11 +103,9 @@ def predict_file(model: Any, source: Path, output: Path, *, label: str, batch: i
             file.write_bytes(b"")
         write_json(state, identity)
     finished = _finished_rows(output) | _finished_rows(errors)
-    columns, total = named_columns(model.metadata.get_input_schema()), _count(source)
+    total, seen = inputs.count(), len(finished)
     with output.open("a", encoding="utf-8") as good, errors.open("a", encoding="utf-8") as bad:
-        pending = ((number, row) for number, row in read_rows(source, columns) if number not in finished)
-        seen = len(finished)
-        while group := list(islice(pending, batch)):
+        for group in _groups(inputs.rows(without=finished), batch):
             _answer(model, columns, group, good, bad)
             seen += len(group)
             print(f"\r{seen}/{total} rows", end="", file=sys.stderr, flush=True)
@@ -88,70 +116,67 @@ def predict_file(model: Any, source: Path, output: Path, *, label: str, batch: i
     return len(_finished_rows(output)), refused
 
 
-def read_rows(source: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Rows of a CSV or JSONL file; a row that cannot be read is yielded as the sentence that says why."""
-    with source.open(encoding="utf-8-sig", newline="") as stream:
-        if source.suffix.lower() == ".csv":
-            for number, row in enumerate(csv.DictReader(stream)):
-                if None in row or None in row.values():
-                    yield number, "the row has more or fewer cells than the header"
-                else:
-                    yield (
-                        number,
-                        {name: _typed(cell, columns.get(name, "string")) for name, cell in row.items()},
-                    )
-            return
-        for number, line in enumerate(one for one in stream if one.strip()):
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield number, f"not JSON: {error}"
-                continue
-            yield number, row if isinstance(row, dict) else "not a JSON object"
-
-
-def check_input(source: Path) -> None:
-    """Raise DataError unless ``source`` is a readable .csv, .jsonl or .ndjson file in UTF-8."""
-    if source.suffix.lower() not in (".csv", ".jsonl", ".ndjson"):
-        raise DataError(f"input {source}", seen=source.suffix, expected="a .csv, .jsonl or .ndjson file")
-    try:
-        with source.open(encoding="utf-8") as stream:
-            for _ in stream:
-                pass
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source} is not UTF-8", seen=str(error), remedy="convert it with iconv") from None
-    except OSError as error:
-        raise DataError(f"{source} cannot be read", seen=error.strerror) from None
-
-
 def errors_path(output: Path) -> Path:
     """Where the refused rows of ``output`` are listed."""
     return output.with_name(output.name + ".errors.jsonl")
 
 
-def _answer(
-    model: Any, columns: Mapping[str, str], group: list[tuple[int, Any]], good: IO[str], bad: IO[str]
-) -> None:
-    readable = [(number, row) for number, row in group if isinstance(row, dict)]
-    for number, reason in group:
-        if isinstance(reason, str):
-            _write(bad, {"row": number, "error": reason})
-    try:
-        answers = _predict(model, columns, [row for _, row in readable]) if readable else []
-        for (number, _), answer in zip(readable, answers):
-            _write(good, {"row": number, "prediction": answer})
-    except Exception:
-        # One bad row spoils a batch, so each gets its own chance.
-        for number, row in readable:
-            try:
-                answer = _predict(model, columns, [row])[0]
-            except Exception as error:
-                _write(bad, {"row": number, "error": _sentence(error, number), "input": row})
-            else:
-                _write(good, {"row": number, "prediction": answer})
+def _assignments(texts: Iterable[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for name, sign, _ in pairs:
+        if not name or not sign:
+            raise ConfigError("--set", seen=name, expected="FIELD=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def _groups(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:
+    group: list[Row] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == most or sum(one.size for one in group) >= GROUP_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _answer(model: Any, columns: Mapping[str, str], group: list[Row], good: IO[str], bad: IO[str]) -> None:
+    for row in group:
+        if isinstance(row.content, str):
+            _write(bad, {"row": row.number, **_files(row), "error": row.content})
+    readable = [(row, row.content) for row in group if isinstance(row.content, dict)]
+    for row, answer in zip((row for row, _ in readable), _answers(model, columns, readable), strict=True):
+        if isinstance(answer, Exception):
+            reason = _sentence(answer, row.number)
+            _write(bad, {"row": row.number, **_files(row), "error": reason, "input": row.given})
+        else:
+            _write(good, {"row": row.number, **_files(row), "prediction": answer})
     for stream in (good, bad):
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _answers(
+    model: Any, columns: Mapping[str, str], readable: list[tuple[Row, dict[str, Any]]]
+) -> Iterator[Any]:
+    """An answer, or the exception, for each row: one bad row spoils a batch, so each then gets its own chance."""
+    try:
+        yield from _predict(model, columns, [content for _, content in readable]) if readable else []
+        return
+    except Exception as error:
+        if len(readable) == 1:
+            yield error
+            return
+    for _, content in readable:
+        try:
+            yield _predict(model, columns, [content])[0]
+        except Exception as error:
+            yield error
+
+
+def _files(row: Row) -> dict[str, Any]:
+    """The names of the files of a row, so that its answer can be told without counting."""
+    return {"file": row.files[0] if len(row.files) == 1 else list(row.files)} if row.files else {}
 
 
 def _predict(model: Any, columns: Mapping[str, str], rows: list[dict[str, Any]]) -> list[Any]:
@@ -192,26 +217,6 @@ def _finished_rows(path: Path) -> set[int]:
         with path.open("r+b") as stream:
             stream.truncate(len(whole))
     return {json.loads(line)["row"] for line in whole.splitlines()}
-
-
-def _count(source: Path) -> int:
-    return sum(1 for _ in read_rows(source, {}))
-
-
-def _typed(cell: str, kind: str) -> Any:
-    """A CSV cell in the type of its column; what does not convert is left for the model to refuse."""
-    if kind != "string" and cell == "":
-        return None
-    try:
-        if kind in ("long", "integer"):
-            return int(cell)
-        if kind in ("double", "float"):
-            return float(cell)
-    except ValueError:
-        return cell
-    if kind == "boolean" and cell.lower() in ("true", "false"):
-        return cell.lower() == "true"
-    return json.loads(cell) if kind == "array" and cell.startswith("[") else cell
 
 
 if __name__ == "__main__":

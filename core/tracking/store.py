@@ -24,6 +24,7 @@ _LOCKED = ("database is locked", "database table is locked", "database schema is
 _HOPELESS = {
     "attempt to write a readonly database": "its database file or folder is read-only",
     "database or disk is full": "the disk is full",
+    "disk I/O error": "its disk cannot be written (is it full?)",
 }
 _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",

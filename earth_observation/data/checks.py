@@ -9,7 +9,7 @@ import numpy as np
 
 from core.config import Settings
 from earth_observation.bands import Sensor
-from earth_observation.data.raster import Grid, RasterError
+from earth_observation.data.opened import Grid, RasterError
 
 
 class Limits(Settings):
@@ -18,6 +18,7 @@ class Limits(Settings):
     zero_share: float = 0.3
     cloud_share: float = 0.4
     shift_pixels: float = 1.0
+    shift_surety: float = 0.15
     gsd_ratio: float = 1.2
     stripe_ratio: float = 6.0
 

@@ -6,13 +6,43 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from core.data.manifest import confine, read_manifest
+from core.data.form import ID, SPLIT, Column, ManifestForm, group
+from core.data.manifest import confine
 from core.errors import DataError
 from core.files import read_json
 from earth_observation.bands import SENSORS, Sensor, band_of_file, own_sensor
 from earth_observation.data.items import RASTERS, Item, Layout
 from earth_observation.labels import DYNAMIC_WORLD, own_classes
 
+FORM = ManifestForm(
+    (
+        ID,
+        Column(
+            "path",
+            "a GeoTIFF of all bands, a folder of band files (SAFE products too), or a STAC item with local assets",
+            "scenes/a1.tif",
+            needed=True,
+            path=True,
+        ),
+        group("the place", "p7"),
+        SPLIT,
+        Column("labels", "classes seen in it: names or numbers joined by '|'", "crops|water"),
+        Column(
+            "landcover",
+            "a raster of classes on the same grid, from which the classes are counted",
+            "cover/a1.tif",
+            path=True,
+        ),
+        Column(
+            "reference",
+            "a raster of classes to learn maps from, and to be scored against",
+            "maps/a1.tif",
+            path=True,
+        ),
+        Column("s1", "a Sentinel-1 file of the same place", "s1/a1.tif", path=True),
+        Column("season", "which date of the place it is: 0, 1, 2, ...", "0"),
+    )
+)
 _FINEST = ("_10m", "_20m", "_60m")
 
 
@@ -31,9 +61,7 @@ def read_own(
 ) -> tuple[list[Item], Layout]:
     """List own scenes.
 
-    The manifest has ``id,path`` and, as wanted, ``s1``, ``landcover``, ``reference`` (files), ``labels`` (names
-    or numbers joined by ``|``), ``group`` (the place), ``split`` and ``season``. A path is a GeoTIFF of all
-    bands, a folder of band files (SAFE products too), or a STAC item whose assets are local files.
+    The manifest has the columns of ``FORM``.
 
     Args:
         sensor: one of `SENSORS`, or "own" with the names of ``bands`` and ``gsd`` metres a pixel.
@@ -42,9 +70,7 @@ def read_own(
     Raises:
         DataError: as `core.data.manifest.read_manifest`, or a label that is no class.
     """
-    table = read_manifest(
-        manifest, root=root, optional_paths=("s1", "landcover", "reference"), fractions=fractions, seed=seed
-    )
+    table = FORM.read(manifest, root=root, fractions=fractions, seed=seed)
     found = own_classes(classes) if classes else DYNAMIC_WORLD
     kind = own_sensor(bands, gsd) if sensor == "own" else SENSORS[sensor]
     product = {"s1": "s1", "rgb": "rgb"}.get(kind.name, "s2" if kind.name.startswith("s2") else "image")
@@ -60,10 +86,10 @@ def read_own(
                 row.split,
                 files,
                 order={product: list(range(len(kind.bands)))} if kind.name == "rgb" else {},
-                season=int(getattr(row, "season", "") or 0),
+                season=int(row.season or 0),
                 landcover=row.landcover,
                 reference=row.reference,
-                classes=_classes(getattr(row, "labels", ""), found.names, f"{manifest} row {row.Index}"),
+                classes=_classes(row.labels, found.names, f"{manifest} row {row.Index}"),
             )
         )
     sensors: dict[str, Sensor] = {product: kind}
@@ -122,7 +148,7 @@ def _stac_files(path: Path, sensor: Sensor, root: str | os.PathLike[str]) -> lis
 
 
 def _classes(text: str, names: Sequence[str], where: str) -> list[int] | None:
-    if not isinstance(text, str) or not text.strip():
+    if not text.strip():
         return None
     found = []
     for part in (part.strip() for part in text.split("|") if part.strip()):

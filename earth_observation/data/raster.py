@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,92 +13,8 @@ import numpy as np
 
 from core.errors import DataError
 from earth_observation.bands import Sensor, band_of_file, order_by_name
-
-MOST_OPEN = 96
-_open_files: OrderedDict[tuple[int, str], Any] = OrderedDict()
-
-
-class RasterError(DataError):
-    """A raster that cannot be used; ``kind`` is a short fixed word to count by."""
-
-    def __init__(self, kind: str, what: str, **parts: Any) -> None:
-        super().__init__(what, **parts)
-        self.kind = kind
-
-
-def open_raster(path: str | os.PathLike[str]) -> Any:
-    """Open a raster with rasterio; the message of a failure names the file and says what it is.
-
-    Raises:
-        RasterError: "missing", "empty" or "unreadable" (not a raster).
-    """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
-    _mend_proj()
-    file = Path(path)
-    if not file.is_file():
-        raise RasterError("missing", f"{path}", seen="no such file")
-    if file.stat().st_size == 0:
-        raise RasterError("empty", f"{path}", seen="0 bytes", remedy="fetch the file again")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(file)
-    except RasterioError as error:
-        raise RasterError(
-            "unreadable", f"{path} is no raster", seen=str(error)[-120:], remedy="fetch the file again"
-        ) from None
-
-
-def shared_raster(path: str) -> Any:
-    """An open raster kept for this process; a fork or a spawned worker opens its own."""
-    key = (os.getpid(), path)
-    found = _open_files.pop(key, None)
-    if found is None:
-        found = open_raster(path)
-    _open_files[key] = found
-    while len(_open_files) > MOST_OPEN:
-        (pid, _), oldest = _open_files.popitem(last=False)
-        if pid == os.getpid():
-            oldest.close()
-    return found
-
-
-@contextlib.contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Turn a failure inside GDAL into a `RasterError` that carries its cause (a truncated file opens well)."""
-    from rasterio.errors import RasterioError
-
-    try:
-        yield
-    except RasterioError as error:
-        cause = error.__cause__ or error
-        raise RasterError(
-            "damaged", f"{path} cannot be read to its end", seen=" ".join(str(cause).split())[-160:],
-            remedy="fetch the file again",
-        ) from None  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where pixels lie: CRS (None where unknown), affine transform, rows and columns."""
-
-    crs: Any
-    transform: Any
-    height: int
-    width: int
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """(left, bottom, right, top) in the units of the CRS, of a north-up grid."""
-        t = self.transform
-        return (t.c, t.f + t.e * self.height, t.c + t.a * self.width, t.f)
-
-
-def grid_of(dataset: Any) -> Grid:
-    """The grid of an open raster."""
-    return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+from earth_observation.data.opened import Grid, RasterError, close_raster, grid_of, reading, shared_raster
+from earth_observation.tiles import tile_starts
 
 
 class RasterStack:
@@ -195,9 +108,7 @@ class RasterStack:
     def close(self) -> None:
         """Close what this process holds open of these files."""
         for path in self.paths:
-            found = _open_files.pop((os.getpid(), path), None)
-            if found is not None:
-                found.close()
+            close_raster(path)
 
     def _by_file(self) -> dict[str, list[int]]:
         files: dict[str, list[int]] = {}
@@ -327,14 +238,6 @@ def _fitted(dataset: Any, grid: Grid, *, nearest: bool = False) -> Any:
     )  # fmt: skip
 
 
-def _mend_proj() -> None:
-    """Ignore a PROJ path left by another program (conda, QGIS): systems could not be looked up with it."""
-    for name in ("PROJ_DATA", "PROJ_LIB"):
-        place = os.environ.get(name)
-        if place and not (Path(place) / "proj.db").is_file():
-            del os.environ[name]
-
-
 def grid_patches(
     stack: RasterStack, size: int, stride: int | None = None, *, most_mib: float = 256.0
 ) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[int, int]]]:
@@ -346,8 +249,6 @@ def grid_patches(
     Args:
         size, stride: pixels; the last patch of a row or column is flush with the edge.
     """
-    from earth_observation.tiles import tile_starts
-
     grid = stack.grid
     if min(grid.height, grid.width) < size:
         raise DataError("patch size", seen=size, expected=f"at most {min(grid.height, grid.width)}")
@@ -362,3 +263,8 @@ def grid_patches(
             for column in part:
                 inside = slice(column - part[0], column - part[0] + size)
                 yield x[:, :, inside], valid[:, inside], (row, column)
+
+
+def known(x: np.ndarray, sensor: Sensor) -> np.ndarray:
+    """(h, w) bool: pixels that are not "no data" by Sentinel-2's own convention, 0 in every band."""
+    return (x != 0).any(axis=0) if sensor.unit == "dn" else np.ones(x.shape[1:], dtype=bool)

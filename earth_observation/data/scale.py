@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from earth_observation.bands import Sensor
-from earth_observation.data.raster import RasterError
+from earth_observation.data.opened import RasterError
 
 OFFSET = 1000
 """What processing baseline 04.00 of Sentinel-2 (25 January 2022 and later) adds to every number."""

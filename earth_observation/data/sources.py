@@ -27,7 +27,8 @@ from earth_observation.data.checks import (
     estimated_shift,
 )
 from earth_observation.data.items import SPLITS, Item, Layout
-from earth_observation.data.raster import Grid, RasterError, RasterStack, grid_of, read_labels, shared_raster
+from earth_observation.data.opened import Grid, RasterError, close_raster, grid_of, reading, shared_raster
+from earth_observation.data.raster import RasterStack, read_labels
 from earth_observation.data.scale import choose_scale
 from earth_observation.labels import NODATA, check_classes_of, corine_map
 
@@ -179,15 +180,7 @@ def _look(item: Item, *, checking: Checking) -> dict[str, Any]:
     finally:
         for paths in item.files.values():
             for path in paths:
-                _close(path)
-
-
-def _close(path: str) -> None:
-    from earth_observation.data.raster import _open_files
-
-    found = _open_files.pop((os.getpid(), path), None)
-    if found is not None:
-        found.close()
+                close_raster(path)
 
 
 def _inspect(item: Item, checking: Checking) -> dict[str, Any]:
@@ -235,7 +228,7 @@ def _inspect(item: Item, checking: Checking) -> dict[str, Any]:
     a, b = [*looks.values(), None, None][:2]
     if a is not None and b is not None and a.shape == b.shape:
         rows, columns, sure = estimated_shift(a, b)
-        if sure > 0.15 and max(abs(rows), abs(columns)) > limits.shift_pixels:
+        if sure > limits.shift_surety and max(abs(rows), abs(columns)) > limits.shift_pixels:
             notes.append(("shift", f"products seem shifted by ({rows:g}, {columns:g}) pixels"))
     for path in (item.landcover, item.reference):
         if path:
@@ -252,8 +245,6 @@ def _inspect(item: Item, checking: Checking) -> dict[str, Any]:
 
 
 def _band(path: str, index: int) -> tuple[np.ndarray, Any]:
-    from earth_observation.data.raster import reading
-
     with reading(path):
         dataset = shared_raster(path)
         return dataset.read(index), dataset.nodata
@@ -269,7 +260,7 @@ def _label_notes(item: Item, checking: Checking, grid: Grid) -> list[tuple[str, 
         if checking.layout.georeferenced and not checking.warp:
             check_aligned(own, grid, where=path)
         found = labels_on(path, checking.layout, grid if checking.warp else None)
-        _close(path)
+        close_raster(path)
         if (found == NODATA).all():
             notes.append(("unlabelled", f"{path}: every pixel is masked"))
     if not (item.landcover or item.reference or item.soft or item.classes):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from core.encoders.heads import ProjectionHead
+from core.learning.fit import FitResult, fit
 from core.learning.module import ContrastiveModule
+from core.learning.sampler import StepBatches, StepSampler
 from earth_observation.hpcl import choose_anchors, hpcl_loss, hyper_pixels
-from earth_observation.landslide import KeyQueue, TwoSourceNet, slow_copy
+from earth_observation.landslide.ground import landslide_batch
+from earth_observation.landslide.net import KeyQueue, TwoSourceNet, slow_copy
 from earth_observation.learn.heads import segmentation_loss
+from earth_observation.learn.views import as_it_is
 
 
 class HyperPixelTraining(ContrastiveModule):
@@ -78,3 +84,40 @@ class HyperPixelTraining(ContrastiveModule):
                 found = (own == value).nonzero().flatten()
                 order = torch.randperm(len(found))[: self.keys_an_image]
                 queue.put(image[found[order]])  # type: ignore[operator]
+
+
+class LandslideTiles:
+    """Batches of tiles, each batch turned by a random quarter."""
+
+    def __init__(self, tiles: Mapping[str, np.ndarray], metres: float) -> None:
+        self.tiles, self.metres = tiles, metres
+
+    def __len__(self) -> int:
+        return len(self.tiles["mask"])
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        return landslide_batch(self.tiles, indices, self.metres, turns=int(torch.randint(4, ())))
+
+
+def train_landslides(
+    net: TwoSourceNet,
+    tiles: Mapping[str, np.ndarray],
+    *,
+    metres: float,
+    steps: int,
+    batch_size: int = 8,
+    learning_rate: float = 3e-3,
+    alpha: float = 0.1,
+    seed: int = 0,
+    **fitting: Any,
+) -> FitResult:
+    """Train ``net`` in place on tiles of `earth_observation.landslide.ground.cut_ground`.
+
+    Args:
+        alpha: of the hyper-pixel contrast; 0 trains the segmentation alone. fitting: of `core.learning.fit.fit`.
+    """
+    data = LandslideTiles(tiles, metres)
+    sampler = StepSampler(len(data), min(batch_size, len(data)), seed)
+    module = HyperPixelTraining(net, alpha=alpha, learning_rate=learning_rate, warmup=0.1, schedule="cosine")
+    batches = StepBatches(data, sampler, as_it_is)
+    return fit(module, batches, steps=steps, seed=seed, title="landslides", diagnostics=False, **fitting)

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.data.splits import group_split
 from core.learning.determinism import generator
-from medical.alignment.evaluate import SUBSETS, embed, macro, retrieval, zero_shot
+from medical.alignment.evaluate import FROM_TWO, SUBSETS, embed, macro, retrieval, zero_shot
 from medical.alignment.learn.train import new_space, train_space
 from medical.alignment.objective import METHODS
 from medical.alignment.prepared import Prepared
@@ -92,6 +92,8 @@ def ablation_arms(
         for k in (1, 5, 10):
             metrics[f"r@{k}"] = float(np.mean([one.recall[k] for one in directions]))
         for one in directions:
+            metrics |= {f"{one.name}_r@{k}": one.recall[k] for k in (1, 5, 10)}
+        for one in retrieval(found, items, test, vectors, directions=FROM_TWO, samples=0):
             metrics |= {f"{one.name}_r@{k}": one.recall[k] for k in (1, 5, 10)}
         labels = zero_shot(found, items, test, vectors, prompts, samples=0)
         for subset in SUBSETS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from medical.alignment.evaluate import SUBSETS, embed, zero_shot_scores
 from medical.alignment.findings import fit_findings
@@ -24,6 +25,8 @@ def adapt(
 ) -> None:
     """Fit the head on training items and the calibration on validation items, and put both into the space.
 
+    The patches of the average training film go into the towers, for phrase maps.
+
     Calibration: mean and standard deviation of each finding's zero-shot score over the validation items, so that the
     score of one case does not depend on the cases it is scored with.
 
@@ -44,8 +47,19 @@ def adapt(
             found.stack(), found.present, prepared.targets[known][:, columns], labels, steps=steps,
             learning_rate=learning_rate, weight_decay=weight_decay, dropout=dropout, seed=seed,
         )  # fmt: skip
+    space.towers.background.copy_(torch.from_numpy(average_patches(space, prepared)))
     space.prompts = prompts.model_dump()
     space.calibration = calibrate(space, prepared, prompts)
+
+
+def average_patches(space: Space, prepared: Prepared, most: int = 1000) -> np.ndarray:
+    """(h, w, dim) mean patches of the training films, of ``most`` of them at equal distances; 0 without films."""
+    rows = prepared.rows("train")
+    films = np.unique(prepared.table["film"].to_numpy()[rows[prepared.present[rows, 0]]])
+    if not len(films):
+        return np.zeros_like(space.towers.background.numpy())
+    chosen = films[:: -(-len(films) // most)]
+    return space.patches(prepared.films[chosen]).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def calibrate(space: Space, prepared: Prepared, prompts: Prompts) -> dict[str, dict[str, list[float]]]:

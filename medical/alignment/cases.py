@@ -13,23 +13,37 @@ from core.files import atomic_directory, read_json, write_json
 from medical.alignment.evaluate import embed
 from medical.alignment.objective import MODALITIES
 from medical.alignment.prepared import Prepared
-from medical.alignment.scores import unit
+from medical.alignment.scores import Rows, unit
 from medical.alignment.space import Space
 
 
 @dataclass(frozen=True)
 class Cases:
-    """``vectors``: (n, d) unit rows, one a case; ``ids`` and ``present`` (names of the modalities) beside them."""
+    """``vectors``: (n, 3, d) unit rows, three a case, 0 where missing; ``ids`` and ``present`` (n, 3) beside them."""
 
     vectors: np.ndarray = field(repr=False)
+    present: np.ndarray = field(repr=False)
     ids: list[str]
-    present: list[str]
 
-    def nearest(self, vector: np.ndarray, top: int) -> list[dict[str, Any]]:
-        """The ``top`` most similar cases by cosine: ``[{"id", "score", "modalities"}]``."""
-        scores = self.vectors @ vector
+    def nearest(self, space: Space, query: Rows, top: int) -> list[dict[str, Any]]:
+        """The ``top`` most similar cases, as the space compares (`medical.alignment.scores.likeness`).
+
+        Args:
+            query: modality -> (1, d), one or more of the three.
+
+        Returns:
+            ``[{"id", "score", "modalities"}]``, the most similar first.
+        """
+        scores = space.likeness(query, self.vectors, self.present)[0]
         order = np.argsort(-scores, kind="stable")[:top]
-        return [{"id": self.ids[k], "score": float(scores[k]), "modalities": self.present[k]} for k in order]
+        return [
+            {
+                "id": self.ids[k],
+                "score": float(scores[k]),
+                "modalities": "+".join(m for m, on in zip(MODALITIES, self.present[k], strict=True) if on),
+            }
+            for k in order
+        ]
 
 
 def fuse(rows: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -50,12 +64,11 @@ def save_cases(space: Space, prepared: Prepared, folder: str | os.PathLike[str],
     rows = prepared.rows(split)
     rows = rows[prepared.present[rows].any(axis=1)]
     found = embed(space, prepared, rows)
-    names = ["+".join(m for m, on in zip(MODALITIES, one, strict=True) if on) for one in found.present]
     with atomic_directory(folder) as target:
-        vectors = torch.from_numpy(fuse(found.stack(), found.present))
-        digest = save_weights(target / "cases.safetensors", {"vectors": vectors})
+        tensors = {"vectors": torch.from_numpy(found.stack()), "present": torch.from_numpy(found.present)}
+        digest = save_weights(target / "cases.safetensors", tensors)
         ids = prepared.table["id"].iloc[rows].tolist()
-        write_json(target / "cases.json", {"ids": ids, "present": names, "weights_sha256": digest})
+        write_json(target / "cases.json", {"ids": ids, "weights_sha256": digest})
     return Path(folder)
 
 
@@ -65,5 +78,5 @@ def load_cases(folder: str | os.PathLike[str]) -> Cases:
 
     home = Path(folder)
     facts = read_json(home / "cases.json")
-    vectors = load_weights(home / "cases.safetensors", facts["weights_sha256"])["vectors"].numpy()
-    return Cases(vectors, facts["ids"], facts["present"])
+    tensors = load_weights(home / "cases.safetensors", facts["weights_sha256"])
+    return Cases(tensors["vectors"].numpy(), tensors["present"].numpy(), facts["ids"])

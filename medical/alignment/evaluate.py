@@ -13,10 +13,12 @@ from core.evaluation.retrieval import ranks, retrieval_metrics
 from medical.alignment.objective import MODALITIES
 from medical.alignment.prepared import Prepared
 from medical.alignment.prompts import Prompts
-from medical.alignment.scores import Rows, score, unit
+from medical.alignment.scores import Rows
 from medical.alignment.space import Space
 
 DIRECTIONS = tuple((a, b) for a in MODALITIES for b in MODALITIES if a != b)
+FROM_TWO = tuple(("+".join(a for a in MODALITIES if a != b), b) for b in MODALITIES)
+"""What an item has of two modalities asks for its third."""
 SUBSETS: dict[str, tuple[str, ...]] = {"xray": ("xray",), "ecg": ("ecg",), "xray+ecg": ("xray", "ecg")}
 
 
@@ -59,7 +61,10 @@ def embed(space: Space, prepared: Prepared, rows: np.ndarray) -> Embedded:
 
 @dataclass(frozen=True)
 class Direction:
-    """Retrieval in one direction: recall at 1, 5 and 10 and mean reciprocal rank, with interval and chance of R@1."""
+    """Retrieval in one direction: recall at 1, 5 and 10 and mean reciprocal rank, with the interval of recall at 5.
+
+    ``source`` may be two modalities, joined by "+".
+    """
 
     source: str
     target: str
@@ -85,21 +90,23 @@ def retrieval(
     rows: np.ndarray,
     embedded: Embedded,
     *,
+    directions: Sequence[tuple[str, str]] = DIRECTIONS,
     samples: int = 1000,
     seed: int = 0,
 ) -> list[Direction]:
-    """Each item's one modality asks for its other, among all items that have it; six directions.
+    """Each item's one modality asks for its other, among all items that have it; six directions, or those given.
 
-    Candidates that hold the same film, ECG or text as the right one are the same candidate; those of other items of
-    the asking patient are left out. A rank counts ties one half. Intervals resample patients. Directions with fewer
-    than two candidates are left out.
+    Fit is measured as the space was trained (`medical.alignment.scores.score`). Candidates that hold the same film,
+    ECG or text as the right one are the same candidate; those of other items of the asking patient are left out. A
+    rank counts ties one half. Intervals resample patients. Directions with fewer than two candidates are left out.
     """
     columns = {"xray": "film", "ecg": "signal", "text": "text"}
     table = prepared.table.iloc[rows]
     subjects = table["subject"].to_numpy()
     found = []
-    for source, target in DIRECTIONS:
-        asking = embedded.of((source, target))
+    for source, target in directions:
+        members = source.split("+")
+        asking = embedded.of((*members, target))
         offered = embedded.of((target,))
         if len(asking) == 0:
             continue
@@ -108,10 +115,8 @@ def retrieval(
         if len(distinct) < 2:
             continue
         own = offered[first]
-        scores = score(
-            space.method, {source: embedded.rows[source][asking]}, target, embedded.rows[target][own],
-            missing=space.missing,
-        )  # fmt: skip
+        query = {name: embedded.rows[name][asking] for name in members}
+        scores = space.score(query, target, embedded.rows[target][own])
         relevant = np.searchsorted(distinct, keys[asking])
         same_patient = subjects[asking][:, None] == subjects[own][None, :]
         same_patient[np.arange(len(asking)), relevant] = False
@@ -152,23 +157,18 @@ class Auroc:
     n: int
 
 
-def statement_vectors(
-    space: Space, prompts: Prompts, names: Sequence[str]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Finding -> (present, absent): one unit vector each, the mean of the prompts' vectors."""
-    found = {}
-    for name in names:
-        yes, no = (unit(space.embed_texts(texts).mean(0)) for texts in prompts.statements(name))
-        found[name] = (yes, no)
-    return found
-
-
 def zero_shot_scores(space: Space, query: Rows, prompts: Prompts, names: Sequence[str]) -> np.ndarray:
-    """(n, C): how much better "it is there" fits than "it is not", for each finding, without any label."""
-    vectors = statement_vectors(space, prompts, names)
-    both = np.stack([np.stack(vectors[name]) for name in names]).reshape(2 * len(names), -1)
-    scores = score(space.method, query, "text", both.astype(np.float32), missing=space.missing)
-    return np.asarray(scores[:, 0::2] - scores[:, 1::2])
+    """(n, C): how much better "it is there" fits than "it is not", for each finding, without any label.
+
+    The mean fit of the statements of either kind: vectors themselves cannot be averaged where their sign says nothing.
+    """
+    statements = [prompts.statements(name) for name in names]
+    texts = list(dict.fromkeys(text for both in statements for part in both for text in part))
+    scores = space.score(query, "text", space.embed_texts(texts))
+    fit = [
+        [scores[:, [texts.index(text) for text in part]].mean(axis=1) for part in both] for both in statements
+    ]
+    return np.stack([yes - no for yes, no in fit], axis=1)
 
 
 def zero_shot(

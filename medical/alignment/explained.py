@@ -19,8 +19,8 @@ def explain_film(space: Space, film: np.ndarray, prompts: Prompts) -> Explanatio
     if not prompts.catalogue:
         return None
     texts = [prompts.prefix + text for text in all_prompts(prompts.catalogue)]
-    cosines = space.embed_texts(texts) @ space.embed_films([film])[0]
-    return explain(cosines, prompts.catalogue)
+    fit = space.score({"xray": space.embed_films([film])}, "text", space.embed_texts(texts))
+    return explain(fit, prompts.catalogue)
 
 
 def explain_case(space: Space, prepared: Prepared, prompts: Prompts, row: int) -> dict[str, Any]:
@@ -32,14 +32,16 @@ def explain_case(space: Space, prepared: Prepared, prompts: Prompts, row: int) -
         "ecg": space.embed_signals([signal])[0],
         "text": space.embed_texts([text])[0],
     }
+    report = {name: space.towards(name, "text", vectors["text"], vectors[name]) for name in ("xray", "ecg")}
+    words = word_relevance(space, text, space.towards("text", "xray", vectors["xray"], vectors["text"]))
     case: dict[str, Any] = {
         "film": film,
-        "film_map": film_relevance(space, film, vectors["text"]),
+        "film_map": film_relevance(space, film, report["xray"]),
         "signal": signal,
         "fs": space.preprocessing.fs,
-        "moments": signal_relevance(space, signal, vectors["text"]),
-        "leads": lead_relevance(space, signal, vectors["text"]),
-        "words": sorted(word_relevance(space, text, vectors["xray"]), key=lambda one: -abs(one[1])),
+        "moments": signal_relevance(space, signal, report["ecg"]),
+        "leads": lead_relevance(space, signal, report["ecg"]),
+        "words": sorted(words, key=lambda one: -abs(one[1])),
     }
     found = explain_film(space, film, prompts)
     if found is not None:

@@ -29,7 +29,8 @@ def phrase_map(
     it went into the encoder; what lies outside is NaN.
 
     Args:
-        patches: (h, w, d) unit vectors. text: (P, d) unit vectors of one or several prompts, which are averaged.
+        patches: (h, w, d) unit vectors; others give products instead of cosines. text: (P, d) unit vectors of one or
+            several prompts, which are averaged.
         size: (height, width) of the film; None returns the smoothed (h, w) map itself.
         resize, crop: see above; left out, the map covers the film.
         sigma: of the Gaussian filter, in patches; 0 for none.
@@ -95,12 +96,25 @@ def mean_iou(values: np.ndarray, inside: np.ndarray, thresholds: Sequence[float]
 
 
 def points_inside(values: np.ndarray, inside: np.ndarray) -> bool:
-    """The pointing game: whether the largest value lies inside the mask.
+    """The pointing game: whether the middle of the map's largest cell lies inside the mask.
+
+    Give the map of the patches, not one laid over the film: that one is flat from the middles of the outer patches to
+    the film's edge, where rounding decides which of equal values is the largest.
+
+    Args:
+        values: (h, w), NaN where nothing is known. inside: (H, W) bool over the same film.
 
     >>> points_inside(np.array([[0.1, np.nan], [0.7, 0.2]]), np.array([[False, False], [True, False]]))
     True
+    >>> points_inside(np.array([[0.1, 0.9]]), np.array([[False, False, False, False, True, False]]))
+    True
     """
-    return bool(inside.flat[int(np.nanargmax(values))])
+    place = np.unravel_index(int(np.nanargmax(values)), values.shape)
+    middle = [
+        int((k + 0.5) * size / cells)
+        for k, size, cells in zip(place, inside.shape, values.shape, strict=True)
+    ]
+    return bool(inside[tuple(middle)])
 
 
 def unit_range(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from medical.alignment.data.tables import read_table
 from medical.alignment.grounding import contrast_to_noise, mean_iou, phrase_map, points_inside, unit_range
 from medical.alignment.prepared import Prepared
+from medical.alignment.scores import unit
 from medical.alignment.space import Space
 
 COLUMNS = ("study_id", "finding", "top", "left", "bottom", "right", "phrase")
@@ -19,7 +20,12 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Pointed:
-    """One film and phrase: its map, whether it points into a box, CNR, mean IoU, and the share of the boxes' area."""
+    """One film and phrase, and how its map (`medical.alignment.space.Space.shares`) scores.
+
+    Attributes:
+        values: the map. hit: whether it points into a box; published: whether the map of plain cosines does.
+        cnr, iou: contrast to noise and mean IoU. area: share of the film that the boxes take.
+    """
 
     row: int
     finding: str
@@ -27,6 +33,7 @@ class Pointed:
     boxes: list[Box]
     values: np.ndarray = field(repr=False)
     hit: bool
+    published: bool
     cnr: float
     iou: float
     area: float
@@ -46,6 +53,10 @@ def point(
 ) -> list[Pointed]:
     """The maps of the phrases of every film among ``rows`` that the table has boxes for.
 
+    A map shows what each patch adds to the fit of film and phrase beyond the average film. BioViL's map, the cosine
+    of each patch, is scored beside it: where positions have vectors of their own, as in a small transformer, it shows
+    these more than the film.
+
     Args:
         prefix: before each phrase. sigma: of the map's Gaussian, in patches.
     """
@@ -53,22 +64,27 @@ def point(
     phrases: dict[str, np.ndarray] = {}
     found = []
     for row in rows:
-        if not prepared.present[row, 0]:
-            continue
         study = str(prepared.table["id"].iloc[row]).split("-")[0].removeprefix("s")
+        if not prepared.present[row, 0] or study not in boxes:
+            continue
         film = prepared.film(int(row))
-        patches = None
-        for finding, (phrase, where) in boxes.get(study, {}).items():
-            patches = space.patches(film) if patches is None else patches
+        own, shares, cosines = (
+            space.embed_films([film])[0],
+            space.shares(film),
+            unit(space.patches([film])[0]),
+        )
+        for finding, (phrase, where) in boxes[study].items():
             if phrase not in phrases:
-                phrases[phrase] = space.embed_texts([prefix + phrase])
-            values = phrase_map(
-                patches, phrases[phrase], size=film.shape, sigma=sigma, interpolation="bilinear"
-            )
+                phrases[phrase] = space.embed_texts([prefix + phrase])[0]
+            text = space.towards("xray", "text", phrases[phrase], own)[None]
             inside = box_mask(film.shape, where)
+            hit, published = (
+                points_inside(phrase_map(patches, text, sigma=sigma), inside) for patches in (shares, cosines)
+            )
+            values = phrase_map(shares, text, size=film.shape, sigma=sigma, interpolation="bilinear")
             found.append(
                 Pointed(
-                    int(row), finding, phrase, where, values, points_inside(values, inside),
+                    int(row), finding, phrase, where, values, hit, published,
                     contrast_to_noise(values, inside, signed=True), mean_iou(unit_range(values), inside),
                     float(inside.mean()),
                 )

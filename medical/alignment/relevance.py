@@ -20,7 +20,7 @@ def film_relevance(space: Space, film: np.ndarray, against: np.ndarray) -> np.nd
     embedding.
 
     Args:
-        film: (S, S) uint8, prepared. against: (dim,) unit vector, of a phrase or another modality.
+        film: (S, S) uint8, prepared. against: (dim,) what `Space.towards` makes of a phrase or another modality.
     """
     towers = space.towers.eval()
     values = torch.from_numpy(np.array(film))[None]

@@ -10,7 +10,6 @@ from core.errors import DataError
 from medical.alignment.evaluate import Embedded, embed
 from medical.alignment.objective import MODALITIES
 from medical.alignment.prepared import Prepared
-from medical.alignment.scores import score
 from medical.alignment.space import Space
 
 if TYPE_CHECKING:
@@ -48,9 +47,7 @@ class Library:
         there = self.embedded.of((target,))
         if not len(there):
             raise DataError(f"search for {target}", seen="no item that has it", expected="at least one")
-        scores = score(
-            self.space.method, query, target, self.embedded.rows[target][there], missing=self.space.missing
-        )[0]
+        scores = self.space.score(query, target, self.embedded.rows[target][there])[0]
         order = np.argsort(-scores, kind="stable")[:top]
         rows = self.rows[there[order]]
         found = self.prepared.table.iloc[rows][["id", "subject", "text"]].copy()

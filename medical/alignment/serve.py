@@ -122,11 +122,10 @@ def answer(space: Space, cases: Cases, row: dict[str, Any], number: int = 0) -> 
     names = [name for name in MODALITIES if name in found]
     present = np.array([[name in found for name in MODALITIES]])
     rows = np.stack([found.get(name, np.zeros((1, space.dim), np.float32)) for name in MODALITIES], axis=1)
-    vector = fuse(rows, present)[0]
     return {
         "modalities": "+".join(names),
-        "embedding": vector.astype(float).tolist(),
-        "nearest": cases.nearest(vector, row["top"]),
+        "embedding": fuse(rows, present)[0].astype(float).tolist(),
+        "nearest": cases.nearest(space, found, row["top"]),
         "findings": findings(space, found, rows, present),
     }
 

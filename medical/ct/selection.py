@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.data.checks import disarmed
 from core.files import atomic_directory, atomic_write, write_json
 from medical.ct.index import index_of
 from medical.ct.select import Selection, Slices, select, select_to_ratio
@@ -86,8 +87,8 @@ def save_selection(
     threshold = int(selection.threshold) if method == "dhash" else HASH_THRESHOLD
     with atomic_directory(folder) as target:
         table.to_parquet(target / "slices.parquet", index=False)
-        atomic_write(target / "kept.csv", kept[[*place, "hash", "group_size"]].to_csv(index=False))
-        atomic_write(target / "removed.csv", pairs.to_csv(index=False))
+        atomic_write(target / "kept.csv", disarmed(kept[[*place, "hash", "group_size"]]).to_csv(index=False))
+        atomic_write(target / "removed.csv", disarmed(pairs).to_csv(index=False))
         (target / "index").mkdir()
         index_of(kept, threshold=threshold, window=window, hash_size=hash_size).save(target / "index")
         facts = {

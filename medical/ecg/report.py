@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.data.checks import disarmed
 from core.data.digest import evaluation_digest
 from core.evaluation.bootstrap import bootstrap_interval
 from core.files import write_json
@@ -190,12 +191,12 @@ def _write_tables(
 
     frame = pd.DataFrame(found["probabilities"], columns=prepared.labels)
     frame.insert(0, "id", prepared.of("test", "id"))
-    frame.to_csv(folder / "probabilities.csv", index=False, float_format="%.6f")
+    disarmed(frame).to_csv(folder / "probabilities.csv", index=False, float_format="%.6f")
     rows = label_rows(prepared.labels, truth, found["probabilities"])
     for label, counts in prepared.facts["left_out"].items():
         rows.append({"label": label, "n_pos": counts["test"], "auroc": None, "auprc": None})
-    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
-    pd.DataFrame(windows).to_csv(folder / "windows.csv", index=False)
+    disarmed(pd.DataFrame(rows)).to_csv(folder / "labels.csv", index=False)
+    disarmed(pd.DataFrame(windows)).to_csv(folder / "windows.csv", index=False)
     write_json(folder / "prototypes.json", network.prototypes)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from core.data.checks import disarm
 from core.errors import DataError
 from core.files import atomic_directory, atomic_write, write_json
 from medical.ecg.data.branches import label_slugs
@@ -61,7 +62,8 @@ def export_review(
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow([*COLUMNS, "classes", "ecg_id"])
             for number, one, _ in cards:
-                writer.writerow([number, "", "", "", "", "", "", "/".join(one["classes"]), one["ecg_id"]])
+                named = [disarm("/".join(one["classes"])), disarm(one["ecg_id"])]
+                writer.writerow([number, "", "", "", "", "", "", *named])
     return Path(folder)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.encoders.unet import UNet
 from core.learning.determinism import derive_seed
 from medical.mri.evaluate import score_volumes
 from medical.mri.learn.train import finetune, fresh_unet, labelled_choice, pretrain_global, pretrain_local
@@ -19,6 +18,7 @@ from medical.mri.prepared import Prepared
 
 CLAIM = "Global and local contrastive pretraining beats a random start with one and with two labelled volumes"
 GD_LR, GD, GR, RANDOM = "GD+LR", "GD only", "GR only", "random start"
+MIXUP = "GD+LR, Mixup"
 ALL, MONAI = "all labels", "all labels, MONAI U-Net"
 COMPARISONS = ((GD_LR, RANDOM), (GD_LR, GD), (GD_LR, GR), (ALL, MONAI))
 
@@ -31,6 +31,7 @@ def ablation_arms(
     global_loss: Mapping[str, Any],
     local_loss: Mapping[str, Any],
     finetuning: Mapping[str, Any],
+    mixup_alpha: float | None = None,
     threads: int | None = None,
     monai: bool = True,
 ) -> dict[str, Callable[[int], dict[str, float]]]:
@@ -44,6 +45,7 @@ def ablation_arms(
         labelled: numbers of labelled volumes. The arms with all labels have ``dice_all`` instead.
         global_loss, local_loss: settings of `pretrain_global` and `pretrain_local`; the arms set ``kind``.
         finetuning: settings of `finetune`.
+        mixup_alpha: of one more arm, GD+LR fine-tuned with Mixup; None leaves it out.
         monai: whether to add MONAI's own U-Net, fine-tuned in the same way on all labels.
     """
     members = prepared.volumes("train")
@@ -53,39 +55,36 @@ def ablation_arms(
         found = score_volumes(net.eval(), prepared, prepared.volumes("test", labelled=True), distances=False)
         return float(np.nanmean([one.mean_dice for one in found]))
 
-    def tuned(net: nn.Module, count: int | None, seed: int) -> float:
-        finetune(net, prepared, labelled_choice(prepared, count, seed), seed=seed, **finetuning, **quiet)
+    def tuned(net: nn.Module, count: int | None, seed: int, **extra: Any) -> float:
+        chosen = labelled_choice(prepared, count, seed)
+        finetune(net, prepared, chosen, seed=seed, **finetuning, **extra, **quiet)
         return score(net)
 
     @cache
-    def encoder(kind: str, seed: int) -> dict[str, torch.Tensor]:
+    def weights(start: str, seed: int) -> dict[str, torch.Tensor]:
         net = fresh_unet(architecture, seed)
-        settings = {**global_loss, "kind": kind}
-        pretrain_global(net, architecture, prepared, members, seed=seed, **settings, **quiet)
-        return net.state_dict()
-
-    def start(arm: str, seed: int) -> UNet:
-        net = fresh_unet(architecture, seed)
-        if arm == RANDOM:
-            return net
-        net.load_state_dict(encoder("gr" if arm == GR else "gd", seed))
-        if arm == GD_LR:
+        if start in (GR, GD):
+            settings = {**global_loss, "kind": "gr" if start == GR else "gd"}
+            pretrain_global(net, architecture, prepared, members, seed=seed, **settings, **quiet)
+        elif start == GD_LR:
+            net.load_state_dict(weights(GD, seed))
             settings = {**local_loss, "kind": "lr"}
             pretrain_local(net, architecture, prepared, members, seed=seed, **settings, **quiet)
-        return net
+        return net.state_dict()
 
-    def few(arm: str, seed: int) -> dict[str, float]:
-        weights = {name: value.clone() for name, value in start(arm, seed).state_dict().items()}
+    def few(start: str, seed: int, **extra: Any) -> dict[str, float]:
         found = {}
         for count in labelled:
             net = fresh_unet(architecture, seed)
-            net.load_state_dict(weights)
-            found[f"dice_{count}"] = tuned(net, count, seed)
+            net.load_state_dict(weights(start, seed))
+            found[f"dice_{count}"] = tuned(net, count, seed, **extra)
         return found
 
     arms: dict[str, Callable[[int], dict[str, float]]] = {
         arm: partial(few, arm) for arm in (GD_LR, RANDOM, GD, GR)
     }
+    if mixup_alpha is not None:
+        arms[MIXUP] = partial(few, GD_LR, mixup_alpha=mixup_alpha)
     arms[ALL] = lambda seed: {"dice_all": tuned(fresh_unet(architecture, seed), None, seed)}
     if monai:
         arms[MONAI] = lambda seed: {"dice_all": tuned(monai_unet(architecture, seed), None, seed)}

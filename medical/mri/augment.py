@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TURNS = ("rotate", "scale", "flip", "eighths", "none")
+ELASTIC = 5 / 192  # as published: 5 pixels of 192
 
 
 def intensity(
@@ -55,18 +56,18 @@ def global_view(
 
 
 def deform(
-    images: Tensor, labels: Tensor, *, sigma: float = 5.0, turns: Sequence[str] = TURNS
+    images: Tensor, labels: Tensor, *, sigma: float = ELASTIC, turns: Sequence[str] = TURNS
 ) -> tuple[Tensor, Tensor]:
     """The geometry of fine-tuning: one random change of each slice, then an elastic one of a random part.
 
     The change is one of ``turns`` with equal chance: rotation within 15 degrees, scaling by 0.95 to 1.05, a
     left-right flip (every second time), rotation by a multiple of 45 degrees, none. The elastic deformation
-    is a 3 x 3 grid of displacements (Gaussian, ``sigma`` pixels), enlarged bicubically; a random first part
-    of the batch, at least one slice, stays without it.
+    is a 3 x 3 grid of displacements (Gaussian, ``sigma`` of the shorter side), enlarged bicubically; a random
+    first part of the batch, at least one slice, stays without it.
 
     Args:
         images: (B, 1, H, W); labels: (B, H, W) integers, moved along by nearest neighbour.
-        sigma: 0 leaves the elastic part out.
+        sigma: as a share, so that slices of all sizes bend alike; 0 leaves the elastic part out.
     """
     count, (height, width) = len(images), images.shape[2:]
     kind = torch.randint(len(turns), (count,))
@@ -88,7 +89,7 @@ def deform(
     theta[:, 1, 0], theta[:, 1, 1] = sine * width / height * flip, cosine * flip
     grid = _grid(theta.to(images), images)
     if sigma > 0 and count > 1:
-        coarse = sigma * torch.randn(count, 2, 3, 3)
+        coarse = sigma * min(height, width) * torch.randn(count, 2, 3, 3)
         coarse[: int(torch.randint(1, count, ()))] = 0
         bent = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
         grid = grid + bent.permute(0, 2, 3, 1).to(grid) * grid.new_tensor([2 / width, 2 / height])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.data.checks import disarm
 from core.data.digest import evaluation_digest
 from core.errors import DataError
 from core.evaluation.bootstrap import bootstrap_difference, bootstrap_interval
@@ -223,7 +224,8 @@ def _write_patients(path: Path, scores: Mapping[Run, Sequence[Scored]], structur
             for index, name in enumerate(structures):
                 numbers = [one.dice[index], one.hd95[index], *one.millilitres[index]]
                 cells = ["" if np.isnan(value) else f"{value:.6g}" for value in numbers]
-                writer.writerow([run.init, run.labelled, one.case.id, one.case.group, name, *cells])
+                named = [disarm(text) for text in (one.case.id, one.case.group, name)]
+                writer.writerow([run.init, run.labelled, *named, *cells])
     atomic_write(path, out.getvalue())
 
 

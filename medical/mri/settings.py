@@ -139,7 +139,7 @@ class FineTune(Settings):
     mixup_alpha: float = Field(default=0.1, gt=0)
     extras: list[Literal["mixup", "self_training"]] = Field(default_factory=list)
     turns: list[Turn] = Field(default_factory=_turns, min_length=1)
-    elastic: float = Field(default=5.0, ge=0)
+    elastic: float = Field(default=5 / 192, ge=0, lt=0.5)
     validate_every: int = Field(default=50, ge=1)
 
     @property

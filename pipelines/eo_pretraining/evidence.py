@@ -42,14 +42,14 @@ def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
     from core.evaluation.evidence import run_evidence
     from core.learning.determinism import set_threads
     from earth_observation.ablation import CLAIM, Comparison, comparisons
-    from earth_observation.prepared import evidence_stores
+    from earth_observation.prepared import EvidenceChips
 
     evidence, data = params.evidence, params.data
     source = options.source or data.source
     set_threads(params.threads)
     pretrain = params.pretrain.model_dump(exclude={"every_n_steps", "objective"})
     settings = {**pretrain, "objective": "softcon", "steps": evidence.steps or pretrain["steps"]}
-    store, other, facts = evidence_stores(
+    chips = EvidenceChips(
         source,
         options.root or data.root,
         options.manifest or data.manifest,
@@ -57,24 +57,24 @@ def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
         data=data,
         prepare=params.prepare.model_dump(),
         places=evidence.places,
-        seed=params.seed,
     )
     architectures = {
         name: params.model.model_copy(update={"backbone": name}).architecture for name in ("resnet", "vit")
     }
     comparison = Comparison(
-        store,
-        other,
+        chips,
+        chips.other,
         architectures=architectures,
         backbone=params.model.backbone,
         product=params.model.product,
         settings=settings,
         shares=params.evaluate.shares,
+        draws=evidence.draws,
         start_steps=evidence.start_steps,
         threads=params.threads,
         progress=False,
     )
-    arms = comparison.arms()
+    arms = comparison.arms(evidence.seeds[0])
     run_evidence(
         "eo_pretraining",
         CLAIM,
@@ -86,8 +86,10 @@ def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
             "architectures": architectures,
             "start_steps": evidence.start_steps,
             "shares": params.evaluate.shares,
+            "draws": evidence.draws,
             "prepare": params.prepare,
-            "data": facts,
+            "demo": data.demo if source == "demo" else None,
+            "data": chips.facts,
         },
         source=source,
         primary=f"map_{sorted(params.evaluate.shares)[len(params.evaluate.shares) // 2]:g}",

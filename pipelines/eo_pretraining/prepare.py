@@ -10,7 +10,7 @@ def main(params: Params, stage: Stage) -> None:
     """Cut, normalise and label the usable images."""
     from core.files import atomic_directory
     from earth_observation.data.items import load_items
-    from earth_observation.data.store import write_store
+    from earth_observation.data.write import write_store
 
     items, layout = load_items(stage.outputs / "data" / "items.json")
     with atomic_directory(stage.outputs / "prepared") as folder:

@@ -37,6 +37,7 @@ def test_help_names_every_target():
         "serve",
         "ui",
         "report",
+        "docs",
         "clean",
     ):
         assert f"\n  {target} " in listed

@@ -11,7 +11,8 @@ from core.data.checks import Quarantine
 from earth_observation.data.checks import Limits
 from earth_observation.data.items import Item, Layout
 from earth_observation.data.sources import Checking, inspect, read_items
-from earth_observation.data.store import ChipStore, write_store
+from earth_observation.data.store import ChipStore
+from earth_observation.data.write import write_store
 from earth_observation.demo import write_demo
 from earth_observation.prepared import starting_model
 

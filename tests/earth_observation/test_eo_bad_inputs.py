@@ -16,7 +16,8 @@ from core.errors import DataError
 from earth_observation.bands import S2_BANDS, SENSORS
 from earth_observation.data.checks import Limits, check_band, check_geometry, estimated_shift
 from earth_observation.data.items import Item, Layout
-from earth_observation.data.raster import Grid, RasterError, RasterStack, open_raster, read_labels
+from earth_observation.data.opened import Grid, RasterError, open_raster
+from earth_observation.data.raster import RasterStack, read_labels
 from earth_observation.data.scale import choose_scale
 from earth_observation.data.sources import Checking, check_enough, inspect, labels_on, read_items
 from earth_observation.labels import DYNAMIC_WORLD

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import rasterio
 import torch
+from eo_rasters import write_raster
 
+from core.errors import ConfigError, DataError
 from core.learning.determinism import seed_everything
 from core.learning.fit import fit
+from earth_observation.cli import landslides
+from earth_observation.data.opened import RasterError
 from earth_observation.hpcl import choose_anchors, hpcl_loss, hyper_pixels
-from earth_observation.landslide import (
-    KeyQueue,
-    TwoSourceNet,
-    draw_landslides,
-    landslide_batch,
-    score_landslides,
-)
+from earth_observation.landslide.demo import draw_landslides, write_landslides
+from earth_observation.landslide.ground import cut_ground, default_files, landslide_batch, read_ground
+from earth_observation.landslide.net import KeyQueue, TwoSourceNet
+from earth_observation.landslide.score import score_landslides
 from earth_observation.learn.landslide import HyperPixelTraining
 from earth_observation.metrics import object_scores
-from earth_observation.terrain import terrain_features
+from earth_observation.terrain import check_offset, terrain_features
 
+RNG = np.random.default_rng(3)
 SMALL = {"widths": (8, 8, 8, 8), "width": 16}
 
 
@@ -110,3 +115,81 @@ def test_objects_are_counted_by_overlap():
     found = np.zeros_like(truth)
     found[1:4, 1:3], found[6, 6], found[0, 9] = 1, 1, 1
     assert object_scores(truth, found) == {"hits": 1, "misses": 1, "false": 1}
+
+
+@pytest.fixture(scope="module")
+def ground_files(tmp_path_factory):
+    """Picture, elevation and scars of a small generated ground."""
+    return default_files(write_landslides(tmp_path_factory.mktemp("ground") / "g", side=192, scars=12))
+
+
+def test_the_recipe_goes_from_files_to_metrics_and_maps(ground_files, tmp_path):
+    picture, dem, scars = ground_files
+    landslides(picture, dem, labels=scars, out=tmp_path / "a", tile=16, steps=3, threads=1)
+    report = json.loads((tmp_path / "a" / "metrics.json").read_text())
+    found = report["metrics"]
+    assert {"landslide_iou", "landslide_f1", "miou", "accuracy", "objects_hits", "objects_false"} <= set(
+        found
+    )
+    assert report["tiles"]["train"] > 3 * report["tiles"]["test"] > 0
+    landslides(picture, dem, model=tmp_path / "a" / "model", out=tmp_path / "b", threads=1)
+    with rasterio.open(picture) as source:
+        for file in ("landslide_mask.tif", "landslide_probability.tif"):
+            with rasterio.open(tmp_path / "a" / file) as one, rasterio.open(tmp_path / "b" / file) as two:
+                assert (one.crs, one.transform, one.shape) == (source.crs, source.transform, source.shape)
+                np.testing.assert_array_equal(one.read(), two.read())
+    traced = json.loads((tmp_path / "b" / "landslides.geojson").read_text())
+    with rasterio.open(tmp_path / "b" / "landslide_mask.tif") as mask:
+        area = float((mask.read(1) == 1).sum() * 25)
+    assert sum(one["properties"]["area_m2"] for one in traced["features"]) == pytest.approx(area)
+    with pytest.raises(ConfigError, match="--labels"):
+        landslides(picture, dem, out=tmp_path / "c")
+
+
+def test_tiles_of_train_and_test_share_no_block_and_turn_with_their_slopes(ground_files):
+    ground = read_ground(*ground_files)
+    assert ground.metres == 5
+    assert ground.notes == ()
+    tiles = cut_ground(ground, 16, white=255.0)
+    blocks = [{tuple(place // 32) for place in one["place"]} for one in tiles.values()]
+    assert not blocks[0] & blocks[1]
+    plain, turned = (landslide_batch(tiles["train"], [0, 1], 5.0, turns=k) for k in (0, 1))
+    torch.testing.assert_close(torch.rot90(plain["picture"], 1, (-2, -1)), turned["picture"])
+    # what fell to the right falls to the top after a quarter turn
+    torch.testing.assert_close(torch.rot90(plain["terrain"][:, 2], 1, (-2, -1)), turned["terrain"][:, 3])
+
+
+def test_what_is_wrong_with_a_ground_is_said(ground_files, tmp_path):
+    picture, dem, _ = ground_files
+    away = write_raster(tmp_path / "away.tif", RNG.random((40, 40)).astype(np.float32), crs="EPSG:32648")
+    with pytest.raises(RasterError, match="no pixel on the picture"):
+        read_ground(picture, away)
+    odd = write_raster(tmp_path / "odd.tif", np.full((40, 40), 7, dtype=np.uint8), crs="EPSG:32648",
+                       origin=(300_000, 4_000_000))  # fmt: skip
+    with pytest.raises(DataError, match="label values"):
+        read_ground(picture, dem, odd)
+    few = np.zeros((192, 192), dtype=np.uint8)
+    few[:10, :10] = 1
+    rare = write_raster(tmp_path / "r.tif", few, crs="EPSG:32648", origin=(300_000, 4_000_000), step=5)
+    ground = read_ground(picture, dem, rare)
+    assert any("landslide: scores will scatter" in note for note in ground.notes)
+    with pytest.raises(DataError, match="scars in the test blocks"):
+        cut_ground(ground, 16, white=255.0)
+    with pytest.raises(DataError, match="no labels"):
+        cut_ground(read_ground(picture, dem), 16, white=255.0)
+
+
+def test_relief_beside_its_picture_is_noticed():
+    from earth_observation.demo import smooth
+
+    dem = 100 * smooth(RNG, 96, 6) + 20 * smooth(RNG, 96, 2)
+    light = np.gradient(dem)[1] + 2 * RNG.normal(size=dem.shape)
+    known = np.ones(dem.shape, dtype=bool)
+
+    def kinds(shift):
+        moved = np.roll(light, (0, shift), axis=(0, 1))
+        return [note.kind for note in check_offset(moved, dem, known, where="dem.tif")]
+
+    assert kinds(0) == []
+    assert kinds(4) == ["offset"]
+    assert [note.kind for note in check_offset(RNG.normal(size=dem.shape), dem, known, where="dem.tif")] == []

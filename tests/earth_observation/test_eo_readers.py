@@ -16,13 +16,15 @@ from core.errors import DataError
 from earth_observation.bands import S2_BANDS, SENSORS, own_sensor
 from earth_observation.data.bigearthnet import read_bigearthnet
 from earth_observation.data.checks import Limits
+from earth_observation.data.cut import plan_chips
 from earth_observation.data.eurosat import FILE_BANDS, read_eurosat
 from earth_observation.data.own import read_own, scene_files
 from earth_observation.data.raster import RasterStack
 from earth_observation.data.scale import Scale
 from earth_observation.data.sources import Checking, inspect, read_items, stack_of
 from earth_observation.data.ssl4eo import read_ssl4eo
-from earth_observation.data.store import ChipStore, plan_chips, write_store
+from earth_observation.data.store import ChipStore
+from earth_observation.data.write import write_store
 from earth_observation.demo import write_demo
 from earth_observation.labels import BIGEARTHNET, CORINE_CODES, corine_map
 

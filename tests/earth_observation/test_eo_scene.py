@@ -16,7 +16,9 @@ from earth_observation.data.raster import RasterStack
 from earth_observation.data.scale import Scale
 from earth_observation.model import LandCover, load_model
 from earth_observation.prepared import starting_model
-from earth_observation.scene import Tiling, _Work, map_rows, map_scene
+from earth_observation.scene import Tiling, map_scene
+from earth_observation.scene.rows import map_rows
+from earth_observation.scene.work import Work
 from earth_observation.tiles import StripBlend, tile_starts
 
 RNG = np.random.default_rng(5)
@@ -96,7 +98,7 @@ def test_maps_lie_where_the_scene_lies(saved, scene, tmp_path):
 
 def test_the_answer_does_not_depend_on_how_the_work_is_cut(saved, scene):
     def rows(parts, batch_size=5):
-        work = _Work(
+        work = Work(
             str(saved), RasterStack([scene], SENSORS["s2_l1c"]), Scale("dn"), Tiling(24, 16, batch_size)
         )
         found = [one for part in parts for one in map_rows(work, *part)]
@@ -114,8 +116,8 @@ def test_the_answer_does_not_depend_on_how_the_work_is_cut(saved, scene):
 def test_dask_workers_write_the_same_map(saved, scene, tmp_path):
     for name in ("serial", "local"):
         tiling = Tiling(24, 16, 5, name)
-        map_scene(saved, [scene], tmp_path, name=name, tiling=tiling, quicklook=False)
-    for kind in ("landcover", "confidence"):
+        map_scene(saved, [scene], tmp_path, name=name, tiling=tiling, quicklook=False, embedding=True)
+    for kind in ("landcover", "confidence", "embedding"):
         one, other = (read(tmp_path / f"{name}_{kind}.tif")[0] for name in ("serial", "local"))
         np.testing.assert_array_equal(one, other)
 

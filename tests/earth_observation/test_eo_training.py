@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from core.errors import CheckpointError, ConfigError
 from core.learning.determinism import seed_everything
 from core.learning.fit import fit
+from earth_observation.ablation import ARMS, Comparison
 from earth_observation.augment import Augment, gaussian_blur, middle_crop
 from earth_observation.bands import SENSORS
 from earth_observation.evaluate import embed, linear_probes, neighbour_probe
@@ -262,3 +263,21 @@ def test_mistakes_are_named(store, start, words):
         starting_model(
             store, product="s2" if start else "s3", architecture=VIT, crop=24, seed=0, start=start, width=8
         )
+
+
+def test_the_comparison_leaves_out_what_would_read_the_answers(store, monkeypatch):
+    options = {"architectures": {"resnet": RESNET}, "backbone": "resnet", "product": "s2", "shares": [0.5, 1.0],
+               "draws": 2, "start_steps": 1, "settings": {"crop": 24, "steps": 0}}  # fmt: skip
+    comparison = Comparison(lambda seed: store, lambda: store, **options)
+    assert set(comparison.arms(0)) == set(ARMS)
+    found = comparison.arms(0)["raw pixels"](0)
+    assert set(found) == {"map_0.5", "map_1"}
+    assert found == comparison.arms(0)["raw pixels"](0)
+    monkeypatch.setattr(store, "soft", store.classes)
+    assert set(comparison.arms(0)) == {
+        "raw pixels",
+        "random init",
+        "MoCo hard",
+        "S1 random init",
+        "S1 MoCo hard",
+    }

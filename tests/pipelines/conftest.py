@@ -1,4 +1,7 @@
-"""A temporary git repository with this tree in it, in which a pipeline really runs."""
+"""A temporary git repository with this tree in it, in which a pipeline really runs.
+
+Its path has a space and an umlaut, there is no home folder, and no process reaches the network.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+OFFLINE = Path(__file__).parent / "offline"
+collect_ignore = ["offline"]
 
 
 class Clone:
@@ -21,6 +26,7 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.network = folder.with_name("network.log")
         listed = subprocess.run(
             ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"],
             capture_output=True,
@@ -36,15 +42,24 @@ class Clone:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of every command: quiet, offline, the interpreter of the tests first on the path."""
+        """Of every command: quiet, offline, homeless, the interpreter of the tests first on the path."""
         kept = {
             key: value
             for key, value in os.environ.items()
             if not key.startswith(("MLFLOW", "KINDRED", "DVC"))
         }
         paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        quiet = {"DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "HF_HUB_OFFLINE": "1"}
-        return {**kept, **quiet, "PATH": paths, "DVC_SITE_CACHE_DIR": str(self.folder / ".kindred" / "dvc")}
+        return {
+            **kept,
+            "PATH": paths,
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(self.folder / ".kindred" / "dvc"),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "HF_HUB_OFFLINE": "1",
+            "HOME": "/nonexistent/home",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH", "")])),
+            "KINDRED_TEST_NETWORK_LOG": str(self.network),
+        }
 
     def git(self, *arguments: str) -> str:
         """Run git here and return what it printed."""
@@ -67,6 +82,8 @@ class Clone:
         """``dvc repro``, which must succeed; its output."""
         done = self.python("dvc", "repro", *arguments)
         assert done.returncode == 0, done.stdout[-4000:]
+        assert not self.network.exists(), f"tried to reach {self.network.read_text()}"
+        assert not Path("/nonexistent").exists()
         return done.stdout
 
     def repro_and_kill(self, *arguments: str, when: Callable[[], bool], patience: float = 300.0) -> None:
@@ -93,4 +110,4 @@ class Clone:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Clone:
     """One clone for the tests of a module."""
-    return Clone(tmp_path_factory.mktemp("clone") / "kindred")
+    return Clone(tmp_path_factory.mktemp("clone") / "my läb")

@@ -5,9 +5,15 @@ The tests run in their order and share one clone.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import shutil
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 import yaml
 
@@ -125,3 +131,25 @@ def test_a_mistake_in_the_parameters_is_one_line_and_exit_2(finished, section, k
     assert done.returncode == 2
     assert len(done.stdout.strip().splitlines()) == 1
     assert words in done.stdout
+
+
+def test_two_processes_through_the_pipelines_own_params(finished):
+    params = yaml.safe_load((finished.folder / "pipelines/code_search/params.smoke.yaml").read_text())
+    params["pretrain"] |= {"steps": 8, "validation_queries": 10, "every_n_steps": None}
+    params["trainer"] |= {"devices": 2, "strategy": "ddp"}
+    (finished.folder / "two.yaml").write_text(yaml.safe_dump(params))
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.code_search.pretrain", "--params", "two.yaml"],
+        cwd=finished.folder, env=finished.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    process, helpers = psutil.Process(run.pid), set()
+    while run.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            helpers |= {one.pid for one in process.children() if "two.yaml" in one.cmdline()}
+        time.sleep(0.1)
+    assert run.returncode == 0, run.stdout.read()[-3000:]
+    assert len(helpers) == 1
+    history = json.loads((outputs(finished) / "pretrain_history.json").read_text())
+    assert [record["step"] for record in history] == list(range(1, 9))
+    assert all(math.isfinite(record["loss"]) for record in history)
+    assert not any(psutil.pid_exists(pid) for pid in helpers)

@@ -1,30 +1,48 @@
 """Own data: a CSV with one row a case, any of film, ECG and reports blank.
 
-    subject_id,xray_path,xray_time,ecg_path,ecg_time,report_xray,report_ecg,labels,split
-    p7,films/a1.png,2024-03-01 08:00,ecgs/a1.hea,2024-03-01 09:30,Clear lungs.,Sinus rhythm.,Edema;Pneumonia,train
-
-``id`` may name the rows. ``labels`` are separated by ";"; "-" in front of a name marks it uncertain; an empty cell
-means that no finding is known, "none" that there is none. Where both times are given, an ECG outside the window of
-the linking rule is taken off its film, and listed.
+The columns are those of ``FORM``; rows without ``id`` are numbered. Where both times are given, an ECG outside the
+window of the linking rule is taken off its film, and listed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.data.manifest import read_manifest
+from core.data.form import ID, SPLIT, Column, ManifestForm, group
 from core.errors import DataError
 from medical.alignment.data.items import Items, make_items
 from medical.alignment.data.link import Rule
 from medical.alignment.data.report import usable, xray_report
 from medical.alignment.data.tables import times
 
-PATHS = ("xray_path", "ecg_path")
-TEXTS = ("xray_time", "ecg_time", "report_xray", "report_ecg", "labels")
+FORM = ManifestForm(
+    (
+        replace(ID, needed=False, meaning="a name for the row; rows without are numbered"),
+        group("the patient", "p7", "subject_id", "patient_id"),
+        SPLIT,
+        Column("xray_path", "a film: png, jpg, DICOM or NIfTI", "films/a1.png", path=True),
+        Column("xray_time", "when it was taken", "2024-03-01 08:00"),
+        Column(
+            "ecg_path",
+            "an ECG: WFDB header (.hea), .npy with a .json beside it, or .mat",
+            "ecgs/a1.hea",
+            path=True,
+        ),
+        Column("ecg_time", "when it was recorded", "2024-03-01 09:30"),
+        Column("report_xray", "the film's report", "Clear lungs, no effusion."),
+        Column("report_ecg", "the ECG's report", "Sinus rhythm, normal axis."),
+        Column(
+            "labels",
+            "findings separated by ';', '-' in front marks an uncertain one; empty: not known, none: there is none",
+            "Edema;-Pneumonia",
+        ),
+    )
+)
 
 
 def read_own(
@@ -45,9 +63,6 @@ def read_own(
 
     lines = Path(manifest)
     table = _with_ids(lines, root, fractions, seed)
-    for name in TEXTS:
-        if name not in table:
-            table[name] = ""
     named = [_labels(cell) for cell in table["labels"]]
     names = list(findings) or sorted({name for one in named if one for name in one})
     unknown = sorted({name for one in named if one for name in one} - set(names))
@@ -79,10 +94,7 @@ def _with_ids(path: Path, root: str, fractions: Mapping[str, float], seed: int) 
     import csv
     import tempfile
 
-    aliases = {"subject_id": "group", "patient_id": "group"}
-    options: dict[str, Any] = {
-        "root": root, "paths": (), "optional_paths": PATHS, "aliases": aliases, "fractions": fractions, "seed": seed,
-    }  # fmt: skip
+    options: dict[str, Any] = {"root": root, "fractions": fractions, "seed": seed}
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             first = stream.readline()
@@ -93,7 +105,7 @@ def _with_ids(path: Path, root: str, fractions: Mapping[str, float], seed: int) 
     except (OSError, UnicodeDecodeError, csv.Error):
         header, lines = ["id"], []  # read_manifest says what is wrong
     if "id" in header:
-        return read_manifest(path, **options)
+        return FORM.read(path, **options)
     with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf-8", newline="") as numbered:
         writer = csv.writer(numbered, delimiter=separator)
         writer.writerows(
@@ -101,7 +113,7 @@ def _with_ids(path: Path, root: str, fractions: Mapping[str, float], seed: int) 
         )
         numbered.flush()
         try:
-            return read_manifest(numbered.name, **options)
+            return FORM.read(numbered.name, **options)
         except DataError as error:
             raise DataError(str(error).replace(numbered.name, str(path))) from None
 

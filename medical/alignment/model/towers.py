@@ -73,6 +73,9 @@ class Towers(nn.Module):
     A batch is a dict: ``film`` (B, S, S) uint8, ``signal`` (B, 12, T) float32, ``ids`` and ``mask`` (B, L), and
     ``present`` (B, 3) bool. A tower sees the rows that have its modality, and no others: what stands in the others
     costs no time and gets no gradient. Their embeddings are 0.
+
+    Attributes:
+        background: (h, w, dim) patches of the average film, 0 until `medical.alignment.adapt.adapt` measures them.
     """
 
     def __init__(self, architecture: Architecture, text: nn.Module) -> None:
@@ -97,6 +100,9 @@ class Towers(nn.Module):
             dim=a.width,
             **sizes,
         )
+        side = a.image_size // a.patch
+        self.background: Tensor
+        self.register_buffer("background", torch.zeros(side, side, a.dim))
         self.text = text
         widths = (a.width, a.width, int(text.dim))  # type: ignore[arg-type]
         self.heads = nn.ModuleDict(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data.manifest import read_manifest
+from core.data.form import ID, SPLIT, Column, ManifestForm, group
 from core.data.splits import check_splits, group_split
 from core.errors import ConfigError, DataError
 from medical.ct.data.dicom import FEWEST, scan_dicom, with_patient
@@ -22,6 +22,24 @@ from medical.ct.data.series import UNLABELLED, Problem, Scan, Series, Slice, exi
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FRACTIONS = {"train": 0.7, "test": 0.3}
+FORM = ManifestForm(
+    (
+        ID,
+        Column(
+            "path",
+            "a folder of DICOM files, a NIfTI file, or one slice as an eight-bit image",
+            "series/a1",
+            needed=True,
+            path=True,
+        ),
+        group("the patient", "p7"),
+        replace(SPLIT, meaning="train or test; left empty in all rows, splits are made by group"),
+        Column("label", "the class: a whole number or a name; empty where it is not known", "1"),
+        Column("series", "of a slice given as an image: the series that it belongs to", "a1"),
+        Column("z_mm", "of a slice given as an image: its place along the body in mm", "12.5"),
+        Column("slice", "of a slice given as an image: its number, where z_mm is not known", "4"),
+    )
+)
 
 
 def read_source(
@@ -45,8 +63,7 @@ def read_source(
     lidc            ``LIDC-IDRI-0001/STUDY/SERIES/*.dcm`` with annotations ``*.xml``: label 1 at nodules
     autopet         ``PETCT_ID/STUDY/CT.nii.gz`` with ``SEG.nii.gz``: label 1 at lesions
     covid_ct_md     ``CLASS subjects/PATIENT/*.dcm``: label of the patient's class, in alphabetical order
-    manifest        the CSV ``manifest``: id,path[,group,split,label]; a path is a DICOM folder, a NIfTI file
-                    or one slice as an eight-bit image (then also series, and z_mm or slice for the order)
+    manifest        the CSV ``manifest``, with the columns of ``FORM``
     ==============  =====================================================================================
 
     Raises:
@@ -159,9 +176,8 @@ def _covid_ct_md(folder: Path, shared: dict[str, Any]) -> Scan:
 def _manifest(folder: Path, manifest: str | None, options: dict[str, Any], seed: int) -> Scan:
     if not manifest:
         raise DataError("data.manifest", expected="the CSV that lists the series")
-    table = read_manifest(manifest, root=folder, splits=tuple(FRACTIONS), fractions=FRACTIONS, seed=seed)
-    if "label" in table:
-        table["code"] = _codes(table["label"].tolist())
+    table = FORM.read(manifest, root=folder, splits=tuple(FRACTIONS), fractions=FRACTIONS, seed=seed)
+    table["code"] = _codes(table["label"].tolist())
     scan, base = Scan(), folder.resolve()
     images: dict[str, list[Any]] = defaultdict(list)
     dicom = {key: options[key] for key in ("fewest", "scheduler")}

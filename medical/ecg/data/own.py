@@ -1,24 +1,45 @@
 """Own data: a CSV of recordings with their patients and labels.
 
-    ecg_id,patient_id,path,labels,split
-    a1,p7,signals/a1.hea,AFIB;LVH,train
+    id,path,group,split,labels
+    a1,signals/a1.hea,p7,train,AFIB;LVH
 
-``labels`` are separated by ";" or written as a dictionary; an empty cell is a recording without any.
-``split`` may be left out. Forms of the files: `medical.ecg.data.recording.read_recording`.
+The columns are those of ``FORM``. Forms of the files: `medical.ecg.data.recording.read_recording`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from core.data.manifest import FRACTIONS, read_manifest
+from core.data.form import ID, SPLIT, Column, ManifestForm, group
+from core.data.manifest import FRACTIONS
 from core.errors import DataError
 from medical.ecg.data.items import Items
 from medical.ecg.data.scp import parse_codes
 
-ALIASES = {"ecg_id": "id", "patient_id": "group"}
+FORM = ManifestForm(
+    (
+        replace(ID, aliases=("ecg_id",)),
+        Column(
+            "path",
+            "a recording: WFDB header (.hea), .npy with a .json beside it, or .mat",
+            "signals/a1.hea",
+            needed=True,
+            path=True,
+        ),
+        group("the patient", "p7", "patient_id"),
+        SPLIT,
+        Column(
+            "labels",
+            "names separated by ';', or a dictionary of SCP codes; empty where there is none",
+            "AFIB;LVH",
+            needed=True,
+            blank=True,
+        ),
+    )
+)
 
 
 def read_own(
@@ -33,16 +54,7 @@ def read_own(
     Raises:
         DataError: as `core.data.manifest.read_manifest`, or no label at all.
     """
-    import pandera.pandas as pa
-
-    table = read_manifest(
-        manifest,
-        root=root,
-        columns={"labels": pa.Column(str)},
-        aliases=ALIASES,
-        fractions=fractions,
-        seed=seed,
-    )
+    table = FORM.read(manifest, root=root, fractions=fractions, seed=seed)
     table["labels"] = [
         _labels(cell, f"{Path(manifest)} row {row}")
         for row, cell in zip(table.index, table["labels"], strict=True)

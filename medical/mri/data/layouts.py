@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.data.manifest import confine, read_manifest
+from core.data.form import ID, SPLIT, Column, ManifestForm, group
+from core.data.manifest import confine
 from core.errors import ConfigError, DataError
 from core.files import read_json
 from medical.mri.data.case import Case, Listing, identity_map, require_folder
@@ -21,6 +22,21 @@ ACDC_TEST = tuple(f"patient{n:03d}" for d in (0, 20, 40, 60, 80) for n in range(
 ACDC_VALID = ("patient011", "patient071")
 MMWHS_STRUCTURES = ("MYO", "LA", "LV", "RA", "RV", "AA", "PA")
 MMWHS_VALUES = (205, 420, 500, 550, 600, 820, 850)
+FORM = ManifestForm(
+    (
+        ID,
+        Column("image", "a volume: NIfTI (.nii, .nii.gz)", "images/a1.nii.gz", needed=True, path=True),
+        Column(
+            "label",
+            "its mask, where there is one: NIfTI with the values of data.structures",
+            "masks/a1.nii.gz",
+            path=True,
+        ),
+        group("the patient", "p7"),
+        SPLIT,
+        Column("channel", "of a 4D file: which entry of the fourth axis to read, from 0", "0"),
+    )
+)
 
 
 def read_acdc(root: str | Path, *, official_split: bool = False) -> Listing:
@@ -147,10 +163,7 @@ def read_own(
     seed: int = 0,
     channel: int | None = None,
 ) -> Listing:
-    """Own data: a CSV with ``id,image`` and, as far as they apply, ``label,group,split,channel``.
-
-    ``group`` is the patient (each row its own where it is left out), ``label`` may be empty, ``channel``
-    picks an entry of a 4D file. Paths lie below ``root``.
+    """Own data: a CSV with the columns of ``FORM``. Paths lie below ``root``.
 
     Args:
         structures: names of the mask's values 1, 2, ...
@@ -164,12 +177,10 @@ def read_own(
             expected="the names of the mask's values 1, 2, ...",
             remedy="name them",
         )
-    table = read_manifest(
-        manifest, root=root, paths=["image"], optional_paths=["label"], fractions=fractions, seed=seed
-    )
+    table = FORM.read(manifest, root=root, fractions=fractions, seed=seed)
     cases = []
     for row, entry in table.iterrows():
-        picked = str(entry.get("channel", "") or "")
+        picked = entry["channel"]
         if picked and not picked.isdigit():
             raise DataError(f"{manifest} row {row}, column channel", seen=picked, expected="a number from 0")
         cases.append(

@@ -170,7 +170,7 @@ def labelled_batches(
 
 
 def _moved(batch: Batch, augmentation: dict[str, Any]) -> Batch:
-    changes = {"brightness": 0.1, "contrast": 0.2, "sigma": 5.0, **augmentation}
+    changes = {"brightness": 0.1, "contrast": 0.2, **augmentation}
     geometry = {key: changes.pop(key) for key in ("sigma", "turns") if key in changes}
     image, label = deform(batch["image"], batch["label"], **geometry)
     return {"image": intensity(image, clip=None, **changes), "label": label}

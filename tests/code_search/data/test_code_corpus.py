@@ -336,3 +336,11 @@ def test_processes_read_the_same(tmp_path, monkeypatch):
     capped = read_pairs(groups, workers=1, max_functions=5)
     assert capped.functions == one.functions[:5]
     assert len(capped.files) == 4
+
+
+@pytest.mark.slow
+def test_dask_workers_read_the_same(tmp_path, monkeypatch):
+    repositories(tmp_path, 3)
+    groups = [FileGroup(f"g{n}", str(tmp_path), [f"repo{n}/src/a.py", f"repo{n}/src/b.js"]) for n in range(3)]
+    monkeypatch.setattr("code_search.data.reading._CHUNK_FILES", 2)
+    assert read_pairs(groups, scheduler="local", workers=2) == read_pairs(groups, scheduler="serial")

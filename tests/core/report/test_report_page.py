@@ -147,6 +147,31 @@ def test_change_is_shown_against_the_previous_run(write, metrics, page):
     assert "+0.0" not in text
 
 
+def test_costs_of_this_machine_come_before_those_that_the_result_tells(write, metrics, page):
+    root = write(metrics)
+    stages = "stages:\n  validate: {cmd: a}\n  train: {cmd: b}\n  evaluate: {cmd: c}\n"
+    (root / "pipelines" / "code_search" / "dvc.yaml").write_text(stages)
+    kept = root / ".kindred" / "stages" / "code_search"
+    kept.mkdir(parents=True)
+    for stage, seconds in {"evaluate": 5.0, "train": 60.0, "evidence": 9000.0}.items():
+        (kept / f"{stage}.json").write_text(json.dumps({"seconds": seconds, "peak_mib": 3 * 1024}))
+    shown = build_report(root)["pipelines"][0]
+    assert [cost["stage"] for cost in shown["costs"]] == ["train", "evaluate"]
+    assert (shown["seconds"], shown["peak_mib"]) == (65.0, 3 * 1024)
+    assert "1 min 05 s in all, at most 3.0 GiB" in Page(page()).text
+    (kept / "train.json").write_text("[]")
+    assert build_report(root)["pipelines"][0]["seconds"] == 185.0
+
+
+def test_long_lists_of_metrics_are_folded_behind_the_primary_and_its_baseline(write, metrics, page):
+    extra = {f"m{n}": {"label": f"Metric {n}", "value": 0.5} for n in range(20)}
+    metrics["metrics"] = {**extra, **metrics["metrics"]}
+    build_report(write(metrics))
+    text = page()
+    assert "<summary>12 more metrics</summary>" in text
+    assert text.index("Hybrid") < text.index("BM25") < text.index("more metrics") < text.index("Metric 19")
+
+
 def test_damaged_memory_of_the_previous_run_is_replaced(write, metrics):
     root = write(metrics)
     build_report(root)

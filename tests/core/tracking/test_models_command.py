@@ -36,7 +36,7 @@ def test_models_and_predictions(repository, register_echo, monkeypatch):
 
     # `predict` and `serve` go on as another process, with the model's own code in front.
     commands = []
-    monkeypatch.setattr(core.cli, "_become", commands.append)
+    monkeypatch.setattr("core.cli.processes.become", commands.append)
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONSAFEPATH", "")
     Path("rows.csv").write_text("text,times\nab,2\nbug,1\n,1\n")

@@ -32,7 +32,7 @@ def post(address: str, body: bytes, headers: dict) -> tuple[int, dict]:
 def test_server_answers_refuses_and_stops_cleanly(repository, register_echo):
     register_echo(2.0, 0.5)
     process = subprocess.Popen(
-        [sys.executable, "-m", "core.cli", "serve", "echo", "--port", "0", "--max-mib", "1"],
+        [sys.executable, "-m", "core.cli", "serve", "echo", "--port", "0", "--max-mib", "8"],
         cwd=repository,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -54,11 +54,12 @@ def test_server_answers_refuses_and_stops_cleanly(repository, register_echo):
         for body, status, sentence in [
             (b"", 400, "empty"),
             (b'{"text": NaN}', 400, "NaN"),
+            (b'{"text": "x", "times": 1e400}', 400, "1e400"),
             (b'{"text": 5}', 400, "expected text"),
             (b'{"text": "x", "tims": 5}', 400, "unknown field 'tims'"),
             (b'{"text": "x", "times": 50}', 400, "between 1 and 9"),
-            (json.dumps({"dataframe_records": [{"text": "a"}] * 5000}).encode(), 400, "at most 100"),
-            (b'{"text": "' + b"x" * 10_000_000 + b'"}', 413, "at most 1 MiB"),
+            (json.dumps({"dataframe_records": [{"text": "a"}] * 500_000}).encode(), 400, "at most 100"),
+            (b'{"text": "' + b"x" * 100_000_000 + b'"}', 413, "at most 8 MiB"),
             (b'{"text": "bug"}', 500, "server's log"),
         ]:
             code, answer = post(address, body, JSON)

@@ -1,23 +1,18 @@
-"""HPCL-Net: colour and terrain fused in feature space, for scars that are hard to see in either."""
+"""The network of HPCL-Net: colour and terrain fused in feature space, and the queues of its contrast."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.encoders.heads import ProjectionHead
 from core.encoders.image import ResNetEncoder
-from core.errors import ConfigError
-from core.learning.determinism import generator
 from core.momentum import MomentumEncoder
-from earth_observation.metrics import confusion_matrix, segmentation_scores
 from earth_observation.model import Decoder
-from earth_observation.terrain import CHANNELS, terrain_features
+from earth_observation.terrain import CHANNELS
 
 
 class TwoSourceNet(nn.Module):
@@ -110,65 +105,3 @@ class _Projected(nn.Module):
     def forward(self, picture: Tensor, terrain: Tensor, known: Tensor) -> Tensor:
         out: Tensor = self.head(self.net.fused(picture, terrain, known))
         return out
-
-
-def draw_landslides(count: int, side: int, *, seed: int = 0, share: float = 0.7) -> dict[str, np.ndarray]:
-    """Generated tiles of hilly ground with old, overgrown scars: faint in colour, a step and a bulge in the terrain.
-
-    Args:
-        share: of the tiles that have a scar.
-
-    Returns:
-        ``picture`` (n, 3, side, side) float32 in [0, 1], ``dem`` (n, side, side) metres, ``mask`` (n, side, side)
-        uint8: 1 on a scar.
-    """
-    from earth_observation.demo import smooth
-
-    if side % TwoSourceNet.stride:
-        raise ConfigError("side", seen=side, expected=f"a multiple of {TwoSourceNet.stride}")
-    out: dict[str, list[np.ndarray]] = {"picture": [], "dem": [], "mask": []}
-    rows, columns = np.indices((side, side)).astype(float)
-    for number in range(count):
-        rng = generator(seed, "landslide", number)
-        dem = 1200 + 60 * smooth(rng, side, side / 4) + 8 * smooth(rng, side, side / 12)
-        mask = np.zeros((side, side), dtype=np.uint8)
-        look = 0.45 + 0.06 * smooth(rng, side, 3)
-        if rng.random() < share:
-            centre, size = rng.uniform(0.3, 0.7, 2) * side, rng.uniform(0.12, 0.22, 2) * side
-            reach = np.hypot((rows - centre[0]) / size[0], (columns - centre[1]) / size[1])
-            reach = reach + 0.1 * smooth(rng, side, 2)
-            mask = (reach < 1).astype(np.uint8)
-            # a hollow at the head, a bulge at the toe
-            dem = dem + np.where(mask, 12 * np.sign(rows - centre[0]) * (1 - np.clip(reach, 0, 1)), 0)
-            look = look + 0.05 * mask
-        tint = np.array([0.9, 1.0, 0.7])[:, None, None] * np.exp(0.15 * rng.normal(size=(3, 1, 1)))
-        picture = np.clip(look * tint + 0.04 * rng.normal(size=(3, side, side)), 0, 1)
-        for key, value in (("picture", picture.astype(np.float32)), ("dem", dem), ("mask", mask)):
-            out[key].append(value)
-    return {key: np.stack(value) for key, value in out.items()}
-
-
-def landslide_batch(
-    tiles: Mapping[str, np.ndarray], chosen: Sequence[int], metres: float = 5.0
-) -> dict[str, Tensor]:
-    """Tensors of the chosen tiles: ``picture``, ``terrain``, ``known``, ``mask``."""
-    terrain, known = zip(*(terrain_features(tiles["dem"][k], (metres, metres)) for k in chosen))
-    return {
-        "picture": torch.from_numpy(tiles["picture"][list(chosen)]),
-        "terrain": torch.from_numpy(np.stack(terrain)),
-        "known": torch.from_numpy(np.stack(known)),
-        "mask": torch.from_numpy(tiles["mask"][list(chosen)]).long(),
-    }
-
-
-@torch.no_grad()
-def score_landslides(
-    net: TwoSourceNet, tiles: Mapping[str, np.ndarray], *, metres: float = 5.0
-) -> dict[str, Any]:
-    """`segmentation_scores` over all tiles together; class 1 is landslide."""
-    total = np.zeros((2, 2), dtype=np.int64)
-    for start in range(0, len(tiles["mask"]), 16):
-        batch = landslide_batch(tiles, range(start, min(start + 16, len(tiles["mask"]))), metres)
-        answer = net(batch["picture"], batch["terrain"], batch["known"]).argmax(1)
-        total += confusion_matrix(batch["mask"].numpy(), answer.numpy(), 2)
-    return segmentation_scores(total)
