@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
 from core.errors import RegistryError
+from core.tracking.card import DATA_CARD, MODEL_CARD
 from core.tracking.promotion import CHAMPION, Score, version_of, versions
 from core.tracking.store import PatientClient, connect, patiently
 
@@ -72,6 +74,13 @@ def versions_or_none(client: PatientClient, name: str) -> dict[int, Any]:
 
 
 def model_card(name: str, alias: str = CHAMPION, *, root: str | os.PathLike[str] | None = None) -> str:
-    """The markdown card of the version behind an alias or a version number."""
+    """The model card and the data card of the version behind an alias or a version number, as Markdown."""
     client = connect(root)
-    return str(client.get_model_version(name, str(resolve(client, name, alias))).description or "")
+    version = client.get_model_version(name, str(resolve(client, name, alias)))
+    import mlflow
+
+    cards = []
+    for file in (MODEL_CARD, DATA_CARD):
+        with contextlib.suppress(mlflow.exceptions.MlflowException, OSError):
+            cards.append(patiently(mlflow.artifacts.load_text, f"runs:/{version.run_id}/{file}"))
+    return "\n".join(cards) or str(version.description or "")

@@ -13,7 +13,8 @@ from typing import Any
 
 from core.errors import CheckpointError, DataError, RegistryError
 from core.files import read_json, sha256_file, write_json
-from core.tracking.card import model_card
+from core.tracking.card import DATA_CARD, MODEL_CARD, excerpt, model_card
+from core.tracking.data_card import data_card
 from core.tracking.catalog import versions_or_none
 from core.tracking.check import check_model
 from core.tracking.package import CHECKSUMS, content_digest, copy_code, locked_requirements, write_checksums
@@ -70,6 +71,7 @@ def register(
     params: Mapping[str, Any] | None = None,
     limits: Sequence[str] = (),
     max_request_mib: float = 8.0,
+    validation: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> Registered:
@@ -93,6 +95,7 @@ def register(
         params: the pipeline's parameters, for the run and the card.
         limits: sentences for the model card: what the model was not tested on, where it fails.
         max_request_mib: the largest request body that ``kindred serve`` accepts for this model.
+        validation: the pipeline's ``validation.json``, from which the data card is made.
         output: where to write ``registered.json``.
         root: repository root; found from the working directory when left out.
 
@@ -132,10 +135,15 @@ def register(
                 weights_sha256=weights_sha256,
                 provenance=provenance(home),
             )
-            (Path(scratch) / "model_card.md").write_text(card, encoding="utf-8")
+            cards = {MODEL_CARD: card}
+            if validation is not None:
+                cards[DATA_CARD] = data_card(name, read_json(validation))
+            for file, text in cards.items():
+                (Path(scratch) / file).write_text(text, encoding="utf-8")
             with start_run(name, "register", params, root=home, data_digest=outcome.data_digest) as run:
                 run.log_metrics({key: metric.value for key, metric in outcome.metrics.items()})
-                run.log_file(Path(scratch) / "model_card.md")
+                for file in cards:
+                    run.log_file(Path(scratch) / file)
                 uri, model_id = _log_model(
                     python_model=str(model_code),
                     artifacts={key: str(path) for key, path in {**artifacts, CHECKSUMS: checks}.items()},
@@ -154,7 +162,7 @@ def register(
                     source=uri,
                     model_id=model_id,
                     run_id=run.run_id,
-                    description=card,
+                    description=excerpt(card),
                     tags={
                         "kindred.content_digest": digest,
                         "kindred.weights_sha256": weights_sha256,

@@ -45,8 +45,11 @@ def resized(image: Any, hash_size: int = 8) -> np.ndarray:
         small = Image.fromarray(grey).resize((hash_size + 1, hash_size), Image.Resampling.LANCZOS)
         return np.asarray(small)
     across, sums = _weights(width, hash_size + 1), np.empty((height, hash_size + 1))
+    wide = np.empty((_ROWS, width))
     for row in range(0, height, _ROWS):
-        sums[row : row + _ROWS] = grey[row : row + _ROWS].astype(np.float64) @ across
+        part = wide[: min(_ROWS, height - row)]
+        part[:] = grey[row : row + _ROWS]
+        np.matmul(part, across, out=sums[row : row + _ROWS])
     return _rounded(_weights(height, hash_size).T @ _rounded(sums)).astype(np.uint8)
 
 

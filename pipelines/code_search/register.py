@@ -71,6 +71,7 @@ def main(params: Params, stage: Stage) -> None:
             result=result,
             params=values,
             limits=LIMITS,
+            validation=out / "validation.json",
             output=out / "registered.json",
         )
 

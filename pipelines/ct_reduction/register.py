@@ -56,6 +56,7 @@ def main(params: Params, stage: Stage) -> None:
         params=values,
         limits=LIMITS,
         max_request_mib=64.0,
+        validation=out / "validation.json",
         output=out / "registered.json",
     )
 

@@ -48,6 +48,7 @@ def main(params: Params, stage: Stage) -> None:
         result=result,
         params=values,
         limits=[*demo, *LIMITS],
+        validation=out / "validation.json",
         output=out / "registered.json",
     )
 

@@ -48,6 +48,7 @@ def main(params: Params, stage: Stage) -> None:
         params=values,
         limits=LIMITS,
         max_request_mib=serve.REQUEST_MIB,
+        validation=out / "validation.json",
         output=out / "registered.json",
     )
 
