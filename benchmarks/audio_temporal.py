@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,9 @@ import numpy as np
 
 sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
+from core.machine import machine
+
+PACKAGES = ("torch", "torchaudio", "transformers", "numpy")
 RATE = 44_100
 
 
@@ -45,7 +46,7 @@ def main() -> None:
     if options.one_file:
         follow(options)
         return
-    print(f"{machine()}\n\n| measure | value |\n|---|---:|", flush=True)
+    print(f"{machine(*PACKAGES)}\n\n| measure | value |\n|---|---:|", flush=True)
     numbers: dict[str, Any] = {}
     for name, value in [*measure_file(options), *measure_batch(options)]:
         numbers[name] = value
@@ -53,7 +54,7 @@ def main() -> None:
     if options.json:
         from core.files import write_json
 
-        write_json(options.json, {"machine": machine(), **numbers})
+        write_json(options.json, {"machine": machine(*PACKAGES), **numbers})
 
 
 def measure_file(options: argparse.Namespace) -> list[tuple[str, float]]:
@@ -139,16 +140,6 @@ def write_long(path: Path, hours: float) -> None:
     with soundfile.SoundFile(path, "w", RATE, 1, subtype="PCM_16") as out:
         for minute in range(max(1, round(hours * 60))):
             out.write((0.02 + 0.1 * (minute % 3)) * rng.standard_normal(60 * RATE).clip(-3, 3))
-
-
-def machine() -> str:
-    """Machine and versions."""
-    packages = ", ".join(
-        f"{name} {version(name)}" for name in ("torch", "torchaudio", "transformers", "numpy")
-    )
-    threads = os.environ.get("OMP_NUM_THREADS", "all")
-    python = platform.python_version()
-    return f"{platform.machine()}, {os.cpu_count()} cores, threads {threads}, Python {python}, {packages}"
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ Prints a table; ``--json FILE`` keeps the numbers.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import resource
 import shutil
 import subprocess
@@ -22,7 +20,6 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,9 @@ import numpy as np
 # Started as a file, this folder leads the search path, and this file would pass for the package of its name.
 sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
+from core.machine import machine
+
+PACKAGES = ("torch", "transformers", "numpy", "bm25s", "tree-sitter")
 QUERIES = (
     "read a csv file into rows",
     "open a socket with a timeout",
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=128, help="functions that MiniLM embeds")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    print(f"{machine()}\n\n| measure | value |\n|---|---:|", flush=True)
+    print(f"{machine(*PACKAGES)}\n\n| measure | value |\n|---|---:|", flush=True)
     numbers: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="kindred-bench-") as folder:
         for name, value in chain(
@@ -70,7 +70,7 @@ def main() -> None:
     if options.json:
         from core.files import write_json
 
-        write_json(options.json, {"machine": machine(), **numbers})
+        write_json(options.json, {"machine": machine(*PACKAGES), **numbers})
 
 
 def measure_kindred(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, float]]:
@@ -191,18 +191,6 @@ def show(progress: Any) -> None:
     """Progress on stderr, for whoever waits."""
     if progress.done % 1000 < 40 and sys.stderr.isatty():
         print(f"\r{progress.what}: {progress.done:,} of {progress.total:,}   ", end="", file=sys.stderr)
-
-
-def machine() -> str:
-    """Processor, cores in use and versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-    packages = ", ".join(
-        f"{one} {version(one)}" for one in ("torch", "transformers", "numpy", "bm25s", "tree-sitter")
-    )
-    return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {packages}"
 
 
 if __name__ == "__main__":

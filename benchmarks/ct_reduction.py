@@ -15,13 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import time
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,9 @@ import numpy as np
 # Started as a file, this folder leads the search path, and this file would pass for the pipeline of its name.
 sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
+from core.machine import machine
+
+PACKAGES = ("numpy", "faiss-cpu", "pillow", "imagehash", "imagededup")
 SLICES, THRESHOLD = 608, 6
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,7 +51,7 @@ def main() -> None:
         print(json.dumps(TASKS[options.task.split(":")[0]](*options.task.split(":")[1:])))
         return
     print(
-        f"{machine()}\n\n| measure | size | seconds | peak MiB | kept or rate |\n|---|---:|---:|---:|---:|",
+        f"{machine(*PACKAGES)}\n\n| measure | size | seconds | peak MiB | kept or rate |\n|---|---:|---:|---:|---:|",
         flush=True,
     )
     rows: list[dict[str, Any]] = []
@@ -69,7 +70,7 @@ def main() -> None:
     if options.json:
         from core.files import write_json
 
-        write_json(options.json, {"machine": machine(), "rows": rows})
+        write_json(options.json, {"machine": machine(*PACKAGES), "rows": rows})
     if options.figure:
         draw(options.figure, rows)
 
@@ -191,23 +192,6 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
     axes.legend(frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-
-
-def machine() -> str:
-    """Processor, cores in use and versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-
-    def of(package: str) -> str:
-        try:
-            return f"{package} {version(package)}"
-        except PackageNotFoundError:
-            return f"{package} not installed"
-
-    packages = ", ".join(map(of, ("numpy", "faiss-cpu", "pillow", "imagehash", "imagededup")))
-    return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {packages}"
 
 
 if __name__ == "__main__":

@@ -11,13 +11,10 @@ table; ``--json FILE`` keeps the numbers.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,10 @@ import numpy as np
 
 # Started as a file, this folder leads the search path, and this file would pass for the package of its name.
 sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+
+from core.machine import machine
+
+PACKAGES = ("torch", "numpy", "scipy")
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(options.threads)
-    print(f"{machine()}, {options.threads} thread(s)\n\n| measure | value |\n|---|---:|", flush=True)
+    print(f"{machine(*PACKAGES)}, {options.threads} thread(s)\n\n| measure | value |\n|---|---:|", flush=True)
     numbers: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="kindred-bench-") as folder:
         for name, value in measure(options, Path(folder)):
@@ -51,7 +52,7 @@ def main() -> None:
     if options.json:
         from core.files import write_json
 
-        write_json(options.json, {"machine": machine(), **numbers})
+        write_json(options.json, {"machine": machine(*PACKAGES), **numbers})
 
 
 def measure(options: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, float]]:
@@ -143,16 +144,6 @@ def timed(call: Callable[[], Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     found = call()
     return found, time.perf_counter() - start
-
-
-def machine() -> str:
-    """Processor, cores in use and versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
-    packages = ", ".join(f"{one} {version(one)}" for one in ("torch", "numpy", "scipy"))
-    return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {packages}"
 
 
 if __name__ == "__main__":

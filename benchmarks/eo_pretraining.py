@@ -160,7 +160,7 @@ def map_once(model: str, scene: str, out: str) -> None:
     from earth_observation.scene import Tiling, map_scene
 
     torch.set_num_threads(2)
-    report = map_scene(model, [scene], out, tiling=Tiling(256, 192, 4), scale="dn", quicklook=False)
+    report = map_scene(model, [scene], out, tiling=Tiling(256, 224, 4), scale="dn", quicklook=False)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak {peak:.0f} MiB, {report['known_share']:.0%} of the pixels known")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
 def machine(*packages: str) -> str:
     """Processor, cores this process may use, Python, and the versions of ``packages``.
 
-    >>> machine("torch").endswith(f"torch {version('torch')}")
+    >>> machine("torch", "nothing").endswith(f"torch {version('torch')}, nothing not installed")
     True
     """
     info = Path("/proc/cpuinfo")
@@ -19,4 +19,11 @@ def machine(*packages: str) -> str:
     names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parts = [next(names, platform.machine()), f"{cores} cores", f"Python {platform.python_version()}"]
-    return ", ".join([*parts, *(f"{name} {version(name)}" for name in packages)])
+    return ", ".join([*parts, *map(_release, packages)])
+
+
+def _release(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} not installed"

@@ -42,7 +42,7 @@ class Augment:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, C, H, W) uint8 -> (B, C, crop, crop) float32 in [0, 1]."""
-        x = random_crop(x.float() / 255, self.crop, self.area)
+        x = random_crop(x.float(), self.crop, self.area) / 255  # the crop is the smaller of the two
         if self.light:
             x = _light(x, self.light)
         if self.grey:

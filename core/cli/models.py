@@ -45,8 +45,11 @@ def predict(
 
     check_source(source)
     folder, version = local_model(model, alias)
-    options = ["--label", f"{model} v{version}", "--batch", str(batch), "--pattern", pattern]
-    options += [f"--column={column}", *(f"--set={value}" for value in values or ())]
+    options = ["--label", f"{model} v{version}", "--batch", str(batch)]
+    # Only what was asked for: the model may carry a batch module that is older than this command.
+    options += [f"--column={column}"] if column else []
+    options += [f"--pattern={pattern}"] if pattern != "*" else []
+    options += [f"--set={value}" for value in values or ()]
     places = [str(source.absolute()), str(output.absolute())]
     processes.run_model("core.tracking.batch", folder, [*places, *options])
 

@@ -67,7 +67,7 @@ def model_card(
 def excerpt(card: str, longest: int = LONGEST_DESCRIPTION) -> str:
     """The card as a version's description: whole lines, and where the rest is.
 
-    >>> print(excerpt("# A" + chr(10) + "line " * 12 + chr(10) + "last", longest=70))
+    >>> print(excerpt("# A" + chr(10) + "line " * 20 + chr(10) + "last", longest=70))
     # A
     <BLANKLINE>
     Cut here: the whole card is model_card.md of the run.

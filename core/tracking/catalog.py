@@ -10,7 +10,7 @@ from typing import Any
 from core.errors import RegistryError
 from core.tracking.card import DATA_CARD, MODEL_CARD
 from core.tracking.promotion import CHAMPION, Score, version_of, versions
-from core.tracking.store import PatientClient, connect, patiently
+from core.tracking.store import PatientClient, connect, database_file, patiently, tracking_uri
 
 
 def local_model(
@@ -21,7 +21,7 @@ def local_model(
     Raises:
         RegistryError: no such model, alias or version.
     """
-    client = connect(root)
+    client = connect(root, make=False)
     import mlflow
 
     version = resolve(client, name, alias)
@@ -44,6 +44,9 @@ def resolve(client: PatientClient, name: str, alias: str) -> int:
 
 def list_models(root: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
     """Every version of every model, newest first, as plain mappings."""
+    file = database_file(tracking_uri(root))
+    if file is not None and not file.exists():
+        return []
     client = connect(root)
     rows = []
     for model in client.search_registered_models(max_results=1000):

@@ -138,7 +138,7 @@ def promote(name: str, version: int, *, root: str | os.PathLike[str] | None = No
     Raises:
         RegistryError: there is no such model or version.
     """
-    client = connect(root)
+    client = connect(root, make=False)
     existing = versions(client, name)
     if version not in existing:
         raise RegistryError(
@@ -159,7 +159,7 @@ def rollback(name: str, *, root: str | os.PathLike[str] | None = None) -> int:
     Raises:
         RegistryError: the model has no champion, or none before it.
     """
-    client = connect(root)
+    client = connect(root, make=False)
     current = version_of(client, name, CHAMPION)
     if current is None:
         raise RegistryError(f"{name} has no champion", remedy="kindred models promote NAME VERSION")

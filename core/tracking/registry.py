@@ -14,9 +14,9 @@ from typing import Any
 from core.errors import CheckpointError, DataError, RegistryError
 from core.files import read_json, sha256_file, write_json
 from core.tracking.card import DATA_CARD, MODEL_CARD, excerpt, model_card
-from core.tracking.data_card import data_card
 from core.tracking.catalog import versions_or_none
 from core.tracking.check import check_model
+from core.tracking.data_card import data_card
 from core.tracking.package import CHECKSUMS, content_digest, copy_code, locked_requirements, write_checksums
 from core.tracking.promotion import (
     CHALLENGER,

@@ -124,15 +124,22 @@ class PatientClient:
         return lambda *args, **kwargs: patiently(attribute, *args, **kwargs)
 
 
-def connect(root: str | os.PathLike[str] | None = None) -> PatientClient:
-    """Point MLflow at the store of ``root`` and return a client; the database is made when missing.
+def connect(root: str | os.PathLike[str] | None = None, *, make: bool = True) -> PatientClient:
+    """Point MLflow at the store of ``root`` and return a client; ``make`` the database when it is missing.
 
     Raises:
-        RegistryError: the store cannot be opened: read-only folder, unreachable server, foreign schema.
+        RegistryError: the store is missing and not to be made, or cannot be opened: read-only folder,
+            unreachable server, foreign schema.
     """
     quiet_mlflow()
     uri = tracking_uri(root)
     file = database_file(uri)
+    if file is not None and not file.exists() and not make:
+        raise RegistryError(
+            f"no model is registered here: there is no {file}",
+            remedy="run a pipeline first (make repro), or set KINDRED_ROOT to the repository or "
+            "MLFLOW_TRACKING_URI to the server",
+        )
     if file is not None:
         # Without this, MLflow makes an empty ./mlruns wherever the process happens to run.
         os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", (file.parent / ARTIFACTS).absolute().as_uri())

@@ -32,18 +32,20 @@ def draw_landslides(count: int, side: int, *, seed: int = 0, share: float = 0.7)
     found = []
     for number in range(count):
         rng = generator(seed, "landslide", number)
-        found.append(draw_ground(rng, side, side, scars=int(rng.random() < share)))
+        found.append(draw_ground(rng, side, side, scars=1, chance=share))
     return {key: np.stack([one[key] for one in found]) for key in ("picture", "dem", "mask")}
 
 
-def draw_ground(rng: Any, side: int, cell: int, *, scars: int) -> dict[str, np.ndarray]:
-    """One ground of ``side`` pixels with a number of scars, whose sizes and whose hills are scaled by ``cell``."""
+def draw_ground(rng: Any, side: int, cell: int, *, scars: int, chance: float = 1.0) -> dict[str, np.ndarray]:
+    """One ground of ``side`` pixels; hills and scars are scaled by ``cell``, and each scar is there by ``chance``."""
     rows, columns = np.indices((side, side)).astype(float)
     dem = 1200 + 60 * smooth(rng, side, cell / 4) + 8 * smooth(rng, side, cell / 12)
     look = 0.45 + 0.06 * smooth(rng, side, 3)
     mask = np.zeros((side, side), dtype=np.uint8)
     margin = 0.3 * cell
     for _ in range(scars):
+        if rng.random() >= chance:
+            continue
         centre, size = rng.uniform(margin, side - margin, 2), rng.uniform(0.12, 0.22, 2) * cell
         reach = np.hypot((rows - centre[0]) / size[0], (columns - centre[1]) / size[1])
         reach = reach + 0.1 * smooth(rng, side, 2)

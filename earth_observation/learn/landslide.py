@@ -108,16 +108,20 @@ def train_landslides(
     batch_size: int = 8,
     learning_rate: float = 3e-3,
     alpha: float = 0.1,
+    momentum: float = 0.95,
     seed: int = 0,
     **fitting: Any,
 ) -> FitResult:
     """Train ``net`` in place on tiles of `earth_observation.landslide.ground.cut_ground`.
 
     Args:
-        alpha: of the hyper-pixel contrast; 0 trains the segmentation alone. fitting: of `core.learning.fit.fit`.
+        alpha: of the hyper-pixel contrast; 0 trains the segmentation alone. momentum: of the keys' network; of a
+            short training the default of `HyperPixelTraining` would keep the network it began with.
+        fitting: of `core.learning.fit.fit`.
     """
     data = LandslideTiles(tiles, metres)
     sampler = StepSampler(len(data), min(batch_size, len(data)), seed)
-    module = HyperPixelTraining(net, alpha=alpha, learning_rate=learning_rate, warmup=0.1, schedule="cosine")
+    optimization: dict[str, Any] = {"learning_rate": learning_rate, "warmup": 0.1, "schedule": "cosine"}
+    module = HyperPixelTraining(net, alpha=alpha, momentum=momentum, **optimization)
     batches = StepBatches(data, sampler, as_it_is)
     return fit(module, batches, steps=steps, seed=seed, title="landslides", diagnostics=False, **fitting)

@@ -83,7 +83,7 @@ def ablation_arms(
         found = new_space(items, objective=own, seed=seed, **space)
         train_space(
             found, items.with_present(shown), seed=seed,
-            modality_dropout=modality_dropout if method == "symile" else 0.0, **training, **fitting,
+            modality_dropout=modality_dropout if method in ("symile", "gram") else 0.0, **training, **fitting,
         )  # fmt: skip
         test = items.rows("test")
         vectors = embed(found, items, test)

@@ -6,38 +6,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
-from pathlib import Path
 
 from audio_language.settings import Params
-from core.config import load_settings
-from core.errors import KindredError
-from core.stage import quiet_environment
-
-PARAMS = Path("pipelines/audio_temporal/params.yaml")
+from core.evaluation.evidence_script import Request, evidence_script
 
 
-def main() -> int:
-    """Read the clips, train every arm with every seed, write what came out."""
-    parser = argparse.ArgumentParser(prog="make evidence PIPELINE=audio_temporal", description=__doc__)
-    parser.add_argument("--source", help="data.source; that of the params file by default")
-    parser.add_argument("--root", help="data.root for that source")
-    parser.add_argument("--manifest", help="data.manifest; ROOT/manifest.csv by default")
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    options = parser.parse_args()
-    quiet_environment()
-    try:
-        with tempfile.TemporaryDirectory(prefix="kindred-sounds-") as scratch:
-            compare(load_settings(options.params, Params), options, Path(scratch))
-    except KindredError as error:
-        print(f"error in evidence: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
+def compare(request: Request[Params]) -> None:
     """Hand the pieces to the library, values only."""
     from audio_language.ablation import CLAIM, Comparison, comparisons
     from audio_language.data.sources import check_enough, inspect, read_clips
@@ -48,8 +23,9 @@ def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
     from core.evaluation.evidence import run_evidence
     from core.learning.determinism import set_threads
 
+    params, scratch = request.params, request.scratch
     data, evidence, adapt = params.data, params.evidence, params.adapt
-    source, root = options.source or data.source, options.root or data.root
+    source, root = request.source or data.source, request.root or data.root
     set_threads(params.threads)
     if source == "demo":
         root = str(write_demo(scratch / "demo", **data.demo.model_dump(), seed=params.seed))
@@ -59,7 +35,7 @@ def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
         source,
         root or "",
         quarantine,
-        manifest=options.manifest or data.manifest,
+        manifest=request.manifest or data.manifest,
         folds=data.folds,
         seed=params.seed,
     )
@@ -95,4 +71,4 @@ def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(evidence_script(compare, Params, "audio_temporal", about=__doc__))

@@ -6,36 +6,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from code_search.settings import Params
-from core.config import load_settings
-from core.errors import KindredError
-from core.stage import quiet_environment
-
-PARAMS = Path("pipelines/code_search/params.yaml")
+from core.evaluation.evidence_script import Request, evidence_script
 
 
-def main() -> int:
-    """Read the corpus, train every arm with every seed, write what came out."""
-    parser = argparse.ArgumentParser(prog="make evidence PIPELINE=code_search", description=__doc__)
-    parser.add_argument("--source", help="data.source; that of the params file by default")
-    parser.add_argument("--root", help="data.root for that source")
-    parser.add_argument("--manifest", help="data.manifest; ROOT/manifest.csv by default")
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    options = parser.parse_args()
-    quiet_environment()
-    try:
-        compare(load_settings(options.params, Params), options)
-    except KindredError as error:
-        print(f"error in evidence: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def compare(params: Params, options: argparse.Namespace) -> None:
+def compare(request: Request[Params]) -> None:
     """Hand the pieces to the library, values only."""
     import os
 
@@ -45,12 +23,13 @@ def compare(params: Params, options: argparse.Namespace) -> None:
     from core.evaluation.evidence import run_evidence
     from core.learning.determinism import set_threads
 
-    evidence, model, source = params.evidence, params.model, options.source or params.data.source
+    params = request.params
+    evidence, model, source = params.evidence, params.model, request.source or params.data.source
     set_threads(params.threads)
     corpus = read_corpus(
         source,
-        root=options.root or params.data.root,
-        manifest=options.manifest or str(Path(options.root or ".") / "manifest.csv"),
+        root=request.root or params.data.root,
+        manifest=request.manifest or str(Path(request.root or ".") / "manifest.csv"),
         languages=params.data.languages,
         max_train=evidence.max_train,
         max_valid=params.data.max_valid,
@@ -86,4 +65,4 @@ def compare(params: Params, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(evidence_script(compare, Params, "code_search", about=__doc__))

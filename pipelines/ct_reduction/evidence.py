@@ -6,37 +6,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
-from core.config import load_settings
-from core.errors import DataError, KindredError
-from core.stage import quiet_environment
+from core.errors import DataError
+from core.evaluation.evidence_script import Request, evidence_script
 from medical.ct.settings import Params
 
-PARAMS = Path("pipelines/ct_reduction/params.yaml")
 
-
-def main() -> int:
-    """Read the slices, train every arm with every seed, write what came out."""
-    parser = argparse.ArgumentParser(prog="make evidence PIPELINE=ct_reduction", description=__doc__)
-    parser.add_argument("--source", help="data.source; that of the params file by default")
-    parser.add_argument("--root", help="data.root for that source")
-    parser.add_argument("--manifest", help="data.manifest; ROOT/manifest.csv by default")
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    options = parser.parse_args()
-    quiet_environment()
-    try:
-        compare(load_settings(options.params, Params), options)
-    except KindredError as error:
-        print(f"error in evidence: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def compare(params: Params, options: argparse.Namespace) -> None:
+def compare(request: Request[Params]) -> None:
     """Hand the pieces to the library, values only."""
     from core.evaluation.evidence import run_evidence
     from core.learning.determinism import set_threads
@@ -48,11 +27,12 @@ def compare(params: Params, options: argparse.Namespace) -> None:
     from medical.ct.sources import scan_source, small_images, source_root
     from medical.ct.store import hash_slices
 
-    if options.source or options.root:
+    params = request.params
+    if request.source or request.root:
         data = params.data.model_dump() | {
-            "source": options.source or params.data.source,
-            "root": options.root or params.data.root,
-            "manifest": options.manifest or str(Path(options.root or ".") / "manifest.csv"),
+            "source": request.source or params.data.source,
+            "root": request.root or params.data.root,
+            "manifest": request.manifest or str(Path(request.root or ".") / "manifest.csv"),
         }
         params = Params.model_validate(params.model_dump() | {"data": data})
     set_threads(params.threads)
@@ -102,4 +82,4 @@ def compare(params: Params, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(evidence_script(compare, Params, "ct_reduction", about=__doc__))

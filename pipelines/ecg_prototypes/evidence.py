@@ -7,47 +7,26 @@ seed has recordings of its own.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from core.config import load_settings
-from core.errors import KindredError
-from core.stage import quiet_environment
+from core.evaluation.evidence_script import Request, evidence_script
 from medical.ecg.settings import Params
 
-PARAMS = Path("pipelines/ecg_prototypes/params.yaml")
 
-
-def main() -> int:
-    """Train every arm with every seed, write what came out."""
-    parser = argparse.ArgumentParser(prog="make evidence PIPELINE=ecg_prototypes", description=__doc__)
-    parser.add_argument("--source", help="data.source; that of the params file by default")
-    parser.add_argument("--root", help="data.root for that source")
-    parser.add_argument("--manifest", help="data.manifest; ROOT/manifest.csv by default")
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    options = parser.parse_args()
-    quiet_environment()
-    try:
-        compare(load_settings(options.params, Params), options)
-    except KindredError as error:
-        print(f"error in evidence: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def compare(params: Params, options: argparse.Namespace) -> None:
+def compare(request: Request[Params]) -> None:
     """Hand the pieces to the library, values only."""
     from core.evaluation.evidence import run_evidence
     from core.learning.determinism import set_threads
     from medical.ecg.ablation import ARMS, BLACK_BOX, CLAIM, FULL, ablation_arms
     from medical.ecg.evidence_data import evidence_data
 
+    params = request.params
     set_threads(params.threads)
-    source = options.source or params.data.source
-    raw = params.data.model_dump() | {"source": source, "root": options.root or params.data.root}
+    source = request.source or params.data.source
+    raw = params.data.model_dump() | {"source": source, "root": request.root or params.data.root}
     if source == "manifest":
-        raw["manifest"] = options.manifest or str(Path(raw["root"] or ".") / "manifest.csv")
+        raw["manifest"] = request.manifest or str(Path(raw["root"] or ".") / "manifest.csv")
     data = type(params.data)(**raw)
     arms = ablation_arms(
         lambda seed: evidence_data(data, params.signal, seed),
@@ -79,4 +58,4 @@ def compare(params: Params, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(evidence_script(compare, Params, "ecg_prototypes", about=__doc__))

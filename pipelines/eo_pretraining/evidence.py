@@ -6,53 +6,29 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
-from pathlib import Path
 
-from core.config import load_settings
-from core.errors import KindredError
-from core.stage import quiet_environment
+from core.evaluation.evidence_script import Request, evidence_script
 from earth_observation.settings import Params
 
-PARAMS = Path("pipelines/eo_pretraining/params.yaml")
 
-
-def main() -> int:
-    """Read the images, train every arm with every seed, write what came out."""
-    parser = argparse.ArgumentParser(prog="make evidence PIPELINE=eo_pretraining", description=__doc__)
-    parser.add_argument("--source", help="data.source; that of the params file by default")
-    parser.add_argument("--root", help="data.root for that source")
-    parser.add_argument("--manifest", help="data.manifest; ROOT/manifest.csv by default")
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    options = parser.parse_args()
-    quiet_environment()
-    try:
-        with tempfile.TemporaryDirectory(prefix="kindred-scenes-") as scratch:
-            compare(load_settings(options.params, Params), options, Path(scratch))
-    except KindredError as error:
-        print(f"error in evidence: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
+def compare(request: Request[Params]) -> None:
     """Hand the pieces to the library, values only."""
     from core.evaluation.evidence import run_evidence
     from core.learning.determinism import set_threads
     from earth_observation.ablation import CLAIM, Comparison, comparisons
     from earth_observation.prepared import EvidenceChips
 
+    params, scratch = request.params, request.scratch
     evidence, data = params.evidence, params.data
-    source = options.source or data.source
+    source = request.source or data.source
     set_threads(params.threads)
     pretrain = params.pretrain.model_dump(exclude={"every_n_steps", "objective"})
     settings = {**pretrain, "objective": "softcon", "steps": evidence.steps or pretrain["steps"]}
     chips = EvidenceChips(
         source,
-        options.root or data.root,
-        options.manifest or data.manifest,
+        request.root or data.root,
+        request.manifest or data.manifest,
         scratch,
         data=data,
         prepare=params.prepare.model_dump(),
@@ -97,4 +73,4 @@ def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(evidence_script(compare, Params, "eo_pretraining", about=__doc__))

@@ -6,36 +6,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from core.config import load_settings
-from core.errors import KindredError
-from core.stage import STATE, quiet_environment
+from core.evaluation.evidence_script import Request, evidence_script
+from core.stage import STATE
 from medical.mri.settings import Params
 
-PARAMS = Path("pipelines/mri_segmentation/params.yaml")
 
-
-def main() -> int:
-    """Read the volumes, train every arm with every seed, write what came out."""
-    parser = argparse.ArgumentParser(prog="make evidence PIPELINE=mri_segmentation", description=__doc__)
-    parser.add_argument("--source", help="data.source; that of the params file by default")
-    parser.add_argument("--root", help="data.root for that source")
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    options = parser.parse_args()
-    quiet_environment()
-    try:
-        compare(load_settings(options.params, Params), options.source, options.root)
-    except KindredError as error:
-        print(f"error in evidence: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def compare(params: Params, source: str | None, root: str | None) -> None:
+def compare(request: Request[Params]) -> None:
     """Hand the pieces to the library, values only."""
     from core.data.checks import Quarantine
     from core.evaluation.evidence import run_evidence
@@ -47,12 +26,13 @@ def compare(params: Params, source: str | None, root: str | None) -> None:
     from medical.mri.model import Architecture
     from medical.mri.prepared import prepare
 
+    params = request.params
     data, evidence = params.data, params.evidence
-    source = source or data.source
+    source = request.source or data.source
     set_threads(params.threads)
     listing = list_volumes(
         source,
-        root=root or data.root,
+        root=request.root or data.root,
         demo_folder=STATE / "evidence" / "mri_segmentation" / "demo",
         seed=data.split_seed,
         demo=data.demo.model_dump() | {"seed": params.seed},
@@ -85,4 +65,4 @@ def compare(params: Params, source: str | None, root: str | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(evidence_script(compare, Params, "mri_segmentation", about=__doc__))

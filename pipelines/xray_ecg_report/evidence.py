@@ -6,38 +6,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 from pathlib import Path
 
-from core.config import load_settings
-from core.errors import KindredError
-from core.stage import quiet_environment
+from core.evaluation.evidence_script import Request, evidence_script
 from medical.alignment.settings import Params
 
-PARAMS = Path("pipelines/xray_ecg_report/params.yaml")
 
-
-def main() -> int:
-    """Read the items, train every arm with every seed, write what came out."""
-    parser = argparse.ArgumentParser(prog="make evidence PIPELINE=xray_ecg_report", description=__doc__)
-    parser.add_argument("--source", help="data.source; that of the params file by default")
-    parser.add_argument("--root", help="data.root for that source")
-    parser.add_argument("--manifest", help="data.manifest; ROOT/manifest.csv by default")
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    options = parser.parse_args()
-    quiet_environment()
-    try:
-        with tempfile.TemporaryDirectory(prefix="kindred-alignment-") as scratch:
-            compare(load_settings(options.params, Params), options, Path(scratch))
-    except KindredError as error:
-        print(f"error in evidence: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
+def compare(request: Request[Params]) -> None:
     """Hand the pieces to the library, values only."""
     from core.data.checks import Quarantine
     from core.evaluation.evidence import run_evidence
@@ -50,15 +26,16 @@ def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
     from medical.alignment.preprocess import Preprocessing
     from medical.alignment.prompts import load_prompts
 
+    params, scratch = request.params, request.scratch
     set_threads(params.threads)
     data, evidence, pretrain = params.data, params.evidence, params.pretrain
-    source = options.source or data.source
-    root = options.root or data.root
+    source = request.source or data.source
+    root = request.root or data.root
     before = Preprocessing(**params.prepare.model_dump())
     items = list_items(
         source,
         root=root,
-        manifest=options.manifest or data.manifest or (str(Path(root) / "manifest.csv") if root else None),
+        manifest=request.manifest or data.manifest or (str(Path(root) / "manifest.csv") if root else None),
         demo_folder=scratch / "demo",
         demo={"studies": evidence.studies, "missing": 0.0, "seed": params.seed},
         rule=data.link.model_dump(),
@@ -118,4 +95,4 @@ def compare(params: Params, options: argparse.Namespace, scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(evidence_script(compare, Params, "xray_ecg_report", about=__doc__))

@@ -133,7 +133,8 @@ def test_models_commands_on_an_empty_registry(tmp_path):
     assert "No model is registered yet" in done.stdout
     done = kindred("serve", "x", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("kindred: no model named 'x' is registered")
+    assert done.stderr.splitlines()[-1].startswith("kindred: no model is registered here: there is no ")
+    assert not list(tmp_path.glob("mlflow.db*"))
 
 
 EVALUATE = """

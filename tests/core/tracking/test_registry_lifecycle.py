@@ -66,6 +66,23 @@ def test_life_of_a_model(repository, register_echo):
     assert "demo data" in card
 
 
+def test_cards_are_kept_whole_beside_a_description_that_every_database_holds(repository, register_echo):
+    (repository / "validation.json").write_text(
+        json.dumps({"checked": 3, "quarantined": 1, "source": "manifest", "by_kind": {"nan": 1}, "patients": 2,
+                    "findings": [{"file": "patient-jones.png"}]})
+    )  # fmt: skip
+    limits = [f"not tested on material number {n}" for n in range(400)]
+    register_echo(1.0, 0.5, limits=limits, validation=repository / "validation.json")
+    description = str(connect(repository).get_model_version("echo", "1").description)
+    assert len(description) <= 5000
+    assert "model_card.md of the run" in description
+    card = model_card("echo")
+    assert limits[-1] in card
+    assert "# Data of echo" in card
+    assert "| nan | 1 |" in card
+    assert "jones" not in card
+
+
 @pytest.mark.slow
 def test_model_folder_is_whole_and_lean(repository, register_echo):
     import mlflow
