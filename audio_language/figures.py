@@ -8,20 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audio_language.timeline import Timeline, draw_timeline
+from core.figures import canvas, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BEFORE, AFTER = "#7a7a7a", "#0072b2"
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "axes.axisbelow": True,
-}
 
 
 def scores_figure(
@@ -33,7 +25,7 @@ def scores_figure(
     title: str,
 ) -> Path:
     """Each task before and after post-training, with 95 % intervals and the level of chance."""
-    figure, (axes,) = _canvas(1, width=7.4, height=0.9 + 0.34 * len(names))
+    figure, (axes,) = canvas(1, width=7.4, height=0.9 + 0.34 * len(names))
     rows = list(range(len(names) - 1, -1, -1))
     for offset, prefix, colour, mark, label in (
         (0.15, "before_", BEFORE, "s", "before post-training"),
@@ -63,7 +55,7 @@ def scores_figure(
     axes.grid(axis="y", visible=False)
     axes.set_title(title, fontsize=10)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def training_figure(
@@ -71,7 +63,7 @@ def training_figure(
 ) -> Path:
     """Loss and spread of the embeddings over the steps of each training."""
     kept = {name: history for name, history in histories.items() if history}
-    figure, panels = _canvas(2 * max(1, len(kept)), columns=2, width=7.4, height=2.1 * max(1, len(kept)))
+    figure, panels = canvas(2 * max(1, len(kept)), columns=2, width=7.4, height=2.1 * max(1, len(kept)))
     for row, (name, history) in enumerate(kept.items()):
         left, right = panels[2 * row], panels[2 * row + 1]
         for key, colour in (("loss", AFTER), ("order", "#d55e00"), ("rehearsal", "#009e73")):
@@ -89,40 +81,18 @@ def training_figure(
                 axes.legend(fontsize=8, frameon=False)
     for axes in panels[-2:]:
         axes.set_xlabel("step")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def timeline_figure(path: str | os.PathLike[str], found: Timeline, *, title: str) -> Path:
     """The events of a recording."""
     count = min(12, len({event.label for event in found.events}) or 1)
-    figure, (axes,) = _canvas(1, width=8.0, height=1.1 + 0.36 * count)
+    figure, (axes,) = canvas(1, width=8.0, height=1.1 + 0.36 * count)
     draw_timeline(axes, found, title=title)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _curve(axes: Axes, history: Sequence[Mapping[str, float]], name: str, colour: str) -> None:
     found = [(one["step"], one[name]) for one in history if name in one]
     if found:
         axes.plot(*zip(*found), color=colour, label=name.replace("_", " "), linewidth=1.3)
-
-
-def _canvas(panels: int, *, columns: int = 1, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        rows = -(-panels // columns)
-        found = [figure.add_subplot(rows, columns, place + 1) for place in range(panels)]
-    return figure, found
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """As PNG, whole or not at all; equal input gives equal bytes."""
-    import io
-
-    from core.files import atomic_write
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return atomic_write(path, buffer.getvalue())

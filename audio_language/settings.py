@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.config import Settings
+from core.config import Settings, Trainer
 
 Count = Field(ge=1)
 
@@ -156,17 +156,6 @@ class Adapt(Settings):
         names = {"batch_size", "learning_rate", "weight_decay", "paraphrase", "every_n_steps"}
         names |= {"part", "text_layers", "text_embeddings"}
         return self.model_dump(include=names)
-
-
-class Trainer(Settings):
-    """What the training runs on; see `core.learning.fit.fit`."""
-
-    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    accelerator: str = "cpu"
-    devices: int = Field(default=1, ge=1)
-    nodes: int = Field(default=1, ge=1)
-    strategy: str = "auto"
-    workers: int = Field(default=0, ge=0)
 
 
 class Evaluate(Settings):

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
-
 from core.machine import machine
+
+sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 PACKAGES = ("torch", "torchaudio", "transformers", "numpy")
 RATE = 44_100

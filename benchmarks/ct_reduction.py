@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
+from core.machine import machine
+
 # Started as a file, this folder leads the search path, and this file would pass for the pipeline of its name.
 sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
-
-from core.machine import machine
 
 PACKAGES = ("numpy", "faiss-cpu", "pillow", "imagehash", "imagededup")
 SLICES, THRESHOLD = 608, 6

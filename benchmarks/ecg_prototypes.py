@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from core.machine import machine
+
 # Started as a file, this folder leads the search path, and this file would pass for the package of its name.
 sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
-
-from core.machine import machine
 
 PACKAGES = ("torch", "numpy", "scipy")
 

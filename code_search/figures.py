@@ -10,28 +10,20 @@ from typing import TYPE_CHECKING, Any
 from code_search.evaluate import RANKINGS, Task
 from code_search.robustness import Point
 from code_search.scores import TITLES
+from core.figures import canvas, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS = {"bm25": "#7a7a7a", "lexical": "#009e73", "dense": "#0072b2", "hybrid": "#d55e00"}
 MARKS = {"bm25": "s", "lexical": "^", "dense": "o", "hybrid": "D"}
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "axes.axisbelow": True,
-}
 
 
 def retrieval_figure(
     path: str | os.PathLike[str], tasks: Sequence[Task], metrics: Mapping[str, Mapping[str, Any]]
 ) -> Path:
     """MRR of every ranking and task with its 95 % interval, one line a task."""
-    figure, (axes,) = _canvas(1, width=6.4, height=0.9 + 0.62 * len(tasks))
+    figure, (axes,) = canvas(1, width=6.4, height=0.9 + 0.62 * len(tasks))
     for offset, ranking in zip((0.27, 0.09, -0.09, -0.27), RANKINGS):
         found = [metrics[f"mrr_{ranking}_{task.name}"] for task in tasks]
         values = [one["value"] for one in found]
@@ -46,13 +38,13 @@ def retrieval_figure(
     axes.set_xlabel("mean reciprocal rank, 95 % interval")
     axes.grid(axis="y", visible=False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def robustness_figure(path: str | os.PathLike[str], points: Sequence[Point]) -> Path:
     """MRR against the variables renamed, and against their share; a dash: the same functions before."""
     tasks = list(dict.fromkeys(point.task for point in points))
-    figure, panels = _canvas(2 * len(tasks), columns=2, width=7.2, height=2.5 * len(tasks) + 0.4)
+    figure, panels = canvas(2 * len(tasks), columns=2, width=7.2, height=2.5 * len(tasks) + 0.4)
     for row, task in enumerate(tasks):
         for axes, axis in zip(panels[2 * row : 2 * row + 2], ("count", "rate")):
             _robustness_panel(axes, [p for p in points if p.task == task and p.axis == axis], axis)
@@ -60,7 +52,7 @@ def robustness_figure(path: str | os.PathLike[str], points: Sequence[Point]) -> 
     for axes in panels[::2]:
         axes.set_ylabel("mean reciprocal rank")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _robustness_panel(axes: Axes, points: list[Point], axis: str) -> None:
@@ -95,7 +87,7 @@ def training_figure(
 ) -> Path:
     """Loss, validation MRR and collapse diagnostics over the steps, one row a training stage."""
     kept = {stage: history for stage, history in histories.items() if history}
-    figure, panels = _canvas(3 * len(kept), columns=3, width=9.6, height=2.3 * max(1, len(kept)))
+    figure, panels = canvas(3 * len(kept), columns=3, width=9.6, height=2.3 * max(1, len(kept)))
     groups = (
         ("loss", {"loss": "#0072b2"}),
         ("validation MRR", {"valid_mrr_shown": "#d55e00", "valid_mrr_hidden": "#e69f00"}),
@@ -110,7 +102,7 @@ def training_figure(
                 axes.legend(fontsize=8, frameon=False)
     for axes in panels[-3:]:
         axes.set_xlabel("step")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _curve(axes: Axes, history: Sequence[Mapping[str, float]], name: str, colour: str) -> None:
@@ -126,7 +118,7 @@ def _curve(axes: Axes, history: Sequence[Mapping[str, float]], name: str, colour
 
 def parts_figure(path: str | os.PathLike[str], fitted: Mapping[str, float]) -> Path:
     """Validation MRR of the hybrid ranking, of the one by words, and without each score."""
-    figure, (axes,) = _canvas(1, width=4.8, height=0.8 + 0.28 * len(fitted))
+    figure, (axes,) = canvas(1, width=4.8, height=0.8 + 0.28 * len(fitted))
     names = {"all": "hybrid", "words": "words alone"}
     for place, (name, value) in enumerate(fitted.items()):
         kind = {"all": "hybrid", "words": "lexical"}.get(name, "bm25")
@@ -138,26 +130,4 @@ def parts_figure(path: str | os.PathLike[str], fitted: Mapping[str, float]) -> P
     axes.set_ylim(len(fitted) - 0.5, -0.5)
     axes.margins(x=0.3)
     axes.set_xlabel("MRR on validation, names shown and hidden")
-    return _save(figure, path)
-
-
-def _canvas(panels: int, *, columns: int = 1, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        rows = -(-panels // columns)
-        found = [figure.add_subplot(rows, columns, place + 1) for place in range(panels)]
-    return figure, found
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """As PNG, whole or not at all; equal input gives equal bytes."""
-    import io
-
-    from core.files import atomic_write
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return atomic_write(path, buffer.getvalue())
+    return save_figure(figure, path)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+import core.config
 from core.config import Settings
 
 Share = Field(ge=0, le=1)
@@ -112,15 +113,8 @@ class Adapt(Settings):
     """Tokens of code that the finished encoder reads; null: as in training, ``model.code_length``."""
 
 
-class Trainer(Settings):
-    """What the training runs on; see `core.learning.fit.fit`."""
-
-    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    accelerator: str = "cpu"
-    devices: int = Field(default=1, ge=1)
-    nodes: int = Field(default=1, ge=1)
-    strategy: str = "auto"
-    workers: int = Field(default=0, ge=0)
+class Trainer(core.config.Trainer):
+    """That of `core.config`, and what follows from it."""
 
     @property
     def encoding(self) -> str:

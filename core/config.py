@@ -7,10 +7,10 @@ import os
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import ConfigError
 
@@ -25,6 +25,17 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Trainer(Settings):
+    """The section that every training pipeline has: what `core.learning.fit.fit` runs on."""
+
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    accelerator: str = "cpu"
+    devices: int = Field(default=1, ge=1)
+    nodes: int = Field(default=1, ge=1)
+    strategy: str = "auto"
+    workers: int = Field(default=0, ge=0)
 
 
 S = TypeVar("S", bound=Settings)

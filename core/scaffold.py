@@ -123,7 +123,11 @@ def page(own: OwnData, place: Path, rows: int) -> str:
         f"| `{column.name}` | {'yes' if column.needed else 'no'} | {column.meaning} | {_code(column.example)} |"
         for column in own.form.columns
     ]
-    found = f" {rows} file(s) have a row already." if rows else " One row for each item."
+    found = (
+        f" {rows} file(s) have a row already: take out what is no item of its own, such as masks."
+        if rows
+        else " One row for each item."
+    )
     needed = [name for name, value in own.settings.items() if value in ("", [], None)]
     decisions = [
         f"- `{name}`{' (**needed**)' if name in needed else ''}: {words}"

@@ -104,6 +104,8 @@ def run_stage(
     stage = Stage(pipeline, name, parser.parse_args(argv).params)
     try:
         quiet_environment()
+        if not os.access(os.environ.get("HOME", "~"), os.W_OK):  # matplotlib would warn, and list fonts anew
+            os.environ.setdefault("MPLCONFIGDIR", str((STATE / "matplotlib").absolute()))
         values = load_settings(stage.params, settings)
         _apply(getattr(values, "seed", 0), getattr(values, "threads", None), needs_torch)
         with contextlib.ExitStack() as stack:

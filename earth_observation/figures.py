@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.figures import STYLE, save_figure
 from earth_observation.labels import ClassTable
 from earth_observation.quicklook import painted
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from earth_observation.evaluate import Score
 
 COLOURS = {"pretrained": "#0072b2", "random": "#7a7a7a"}
-_STYLE: Any = {
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-    "grid.color": "#e5e5e5", "axes.axisbelow": True,
-}  # fmt: skip
 
 
 def probe_figure(
@@ -47,7 +44,7 @@ def probe_figure(
     axes.set_ylabel("mAP (micro) on test chips")
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=120)
 
 
 def training_figure(
@@ -71,7 +68,7 @@ def training_figure(
             axes.plot(*zip(*found), label=name, linewidth=1.2)
     axes.set_title("effective rank of the queries", fontsize=9)
     axes.set_xlabel("step")
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=120)
 
 
 def chips_figure(
@@ -101,7 +98,7 @@ def chips_figure(
     handles = [Patch(color=table.shade(k), label=table.names[k][:40]) for k in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=120)
 
 
 def classes_figure(path: str | os.PathLike[str], rows: Sequence[Sequence[Any]], *, title: str) -> Path:
@@ -115,7 +112,7 @@ def classes_figure(path: str | os.PathLike[str], rows: Sequence[Sequence[Any]], 
     axes.set_xlabel("average precision (test chips that show the class)")
     axes.grid(axis="y", visible=False)
     axes.set_title(title, fontsize=10)
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=120)
 
 
 def _canvas(
@@ -126,15 +123,8 @@ def _canvas(
     from matplotlib.figure import Figure
 
     columns = columns or count
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(-(-count // columns), columns, squeeze=False)
     return figure, list(axes.ravel())
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=120, metadata={"Software": None})
-    return target

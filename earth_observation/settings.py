@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.config import Settings
+from core.config import Settings, Trainer
 from earth_observation.data.checks import Limits
 
 Count = Field(ge=1)
@@ -143,17 +143,6 @@ class Adapt(Settings):
     width: int = Field(default=32, ge=4)
     learning_rate: float = Field(default=3e-3, gt=0)
     every_n_steps: int | None = Field(default=None, ge=1)
-
-
-class Trainer(Settings):
-    """What the training runs on; see `core.learning.fit.fit`."""
-
-    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    accelerator: str = "cpu"
-    devices: int = Field(default=1, ge=1)
-    nodes: int = Field(default=1, ge=1)
-    strategy: str = "auto"
-    workers: int = Field(default=0, ge=0)
 
 
 class Scene(Settings):

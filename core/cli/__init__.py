@@ -29,8 +29,8 @@ app = typer.Typer(
 )
 for command in (new, validate, repro, report):
     app.command(rich_help_panel="Pipelines")(command)
-for command in (predict, serve, ui):
-    app.command(rich_help_panel="Models")(command)
+for model_command in (predict, serve, ui):
+    app.command(rich_help_panel="Models")(model_command)
 app.add_typer(models, name="models", rich_help_panel="Models")
 
 

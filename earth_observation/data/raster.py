@@ -93,7 +93,8 @@ class RasterStack:
                 indexes = [self.placed[position][1] for position in positions]
                 source = _fitted(dataset, grid) if self.onto is not None else dataset
                 area = _scaled(grid, source, row, column, height, width)
-                found, good = _read(source, indexes, area, shape, masked)
+                alpha = source.count if source is not dataset and dataset.nodata is None else None
+                found, good = _read(source, indexes, area, shape, masked, alpha)
                 out[positions] = found
                 valid &= good
         return out, valid & np.isfinite(out).all(axis=0)
@@ -128,8 +129,12 @@ def read_labels(path: str | os.PathLike[str], onto: Grid | None = None, *, offse
     with reading(str(path)):
         source = _fitted(dataset, onto, nearest=True) if onto is not None else dataset
         found = source.read(1)
-        nodata = source.nodata
-        known = np.ones(found.shape, dtype=bool) if nodata is None else source.read_masks(1) > 0
+        if source.nodata is not None:
+            known = source.read_masks(1) > 0
+        elif source is not dataset:  # where a warped raster lies at all
+            known = source.read(source.count) > 0
+        else:
+            known = np.ones(found.shape, dtype=bool)
     if found.dtype.kind == "f":
         whole = np.isfinite(found) & (found == np.round(np.where(np.isfinite(found), found, 0)))
         known &= np.isfinite(found)
@@ -197,8 +202,9 @@ def _scaled(grid: Grid, dataset: Any, row: int, column: int, height: int, width:
 
 
 def _read(
-    source: Any, indexes: list[int], area: Any, shape: tuple[int, int], masked: bool
+    source: Any, indexes: list[int], area: Any, shape: tuple[int, int], masked: bool, alpha: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and where they are known; ``alpha`` is the band that says where a warped raster lies at all."""
     from rasterio.enums import MaskFlags, Resampling
 
     whole = (round(area.height), round(area.width)) == shape
@@ -209,7 +215,9 @@ def _read(
         out_dtype=None if whole else "float32",
     )  # fmt: skip
     valid = np.ones(shape, dtype=bool)
-    if masked and any(MaskFlags.all_valid not in source.mask_flag_enums[index - 1] for index in indexes):
+    if alpha is not None:
+        valid = source.read(alpha, window=area, out_shape=shape) > 0
+    elif masked and any(MaskFlags.all_valid not in source.mask_flag_enums[index - 1] for index in indexes):
         masks = source.read_masks(indexes, window=area, out_shape=(len(indexes), *shape))
         valid = (masks > 0).all(axis=0)
     return found, valid

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
-from core.files import atomic_write
+from core.figures import STYLE, save_figure
 from medical.alignment.evaluate import Auroc, Direction
 from medical.ecg.data.leads import LEADS
 
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 COLOURS = {"xray": "#0072b2", "ecg": "#d55e00", "xray+ecg": "#444444"}
 NAMES = {"xray": "film", "ecg": "ECG", "text": "report", "xray+ecg": "film and ECG"}
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-}
 
 
 def _styled(draw: Callable[P, Path]) -> Callable[P, Path]:
@@ -36,7 +29,7 @@ def _styled(draw: Callable[P, Path]) -> Callable[P, Path]:
     def drawing(*args: P.args, **kwargs: P.kwargs) -> Path:
         from matplotlib import rc_context
 
-        with rc_context(_STYLE):
+        with rc_context({**STYLE, "axes.grid": False}):
             return draw(*args, **kwargs)
 
     return drawing
@@ -62,7 +55,7 @@ def retrieval_figure(path: str | os.PathLike[str], found: Sequence[Direction], *
     axes.set_xlabel("recall among the candidates; line: 95 % interval of R@5")
     figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=130)
 
 
 @_styled
@@ -88,7 +81,7 @@ def findings_figure(path: str | os.PathLike[str], found: Sequence[Auroc], *, tit
     axes.set_xlabel("AUROC of the prompts, no labels used (dashed: chance)")
     figure.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=130)
 
 
 @_styled
@@ -115,7 +108,7 @@ def missing_figure(
     axes.set_xlim(0, 1.08)
     axes.set_xlabel("macro AUROC of the head (in brackets: items with just these)")
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=130)
 
 
 @_styled
@@ -139,7 +132,7 @@ def learning_figure(
         axes.set_xlabel("step")
         axes.set_title(words[name], fontsize=9)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=130)
 
 
 @_styled
@@ -161,7 +154,7 @@ def phrase_figure(path: str | os.PathLike[str], cases: Sequence[Mapping[str, Any
         axes.set_axis_off()
         figure.colorbar(shown, ax=axes, location="bottom", shrink=0.8).ax.tick_params(labelsize=7)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=130)
 
 
 @_styled
@@ -225,7 +218,7 @@ def case_figure(path: str | os.PathLike[str], case: Mapping[str, Any], *, title:
         axes.set_title("probability of findings by what is shown", fontsize=9)
         figure.colorbar(shown, ax=axes, shrink=0.7)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=130)
 
 
 def _strips(axes: Any, case: Mapping[str, Any]) -> None:
@@ -281,10 +274,3 @@ def _new(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """As PNG, whole or not at all; equal input gives equal bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return atomic_write(path, buffer.getvalue())

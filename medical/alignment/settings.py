@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.config import Settings
+from core.config import Settings, Trainer
 
 Count = Field(ge=1)
 One = Field(default=1, ge=1)
@@ -188,17 +188,6 @@ class Adapt(Settings):
     learning_rate: float = Field(default=0.05, gt=0)
     weight_decay: float = Field(default=0.001, ge=0)
     dropout: float = Field(default=0.3, ge=0, lt=1)
-
-
-class Trainer(Settings):
-    """What the training runs on; see `core.learning.fit.fit`."""
-
-    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    accelerator: str = "cpu"
-    devices: int = One
-    nodes: int = One
-    strategy: str = "auto"
-    workers: int = Field(default=0, ge=0)
 
 
 class Evaluate(Settings):

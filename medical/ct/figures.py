@@ -7,27 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.figures import canvas, save_figure
+
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    pass
 
 BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#7a7a7a", "#009e73"
 NAMES = {"full": "all slices", "reduced": "kept slices"}
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "axes.axisbelow": True,
-}
 
 
 def curve_figure(
     path: str | os.PathLike[str], curve: Sequence[Mapping[str, Any]], *, chosen: int | None, demo: bool
 ) -> Path:
     """Kept share against the hash threshold, over all and from the lowest to the highest volume."""
-    figure, (axes,) = _canvas(1, width=5.6, height=3.2)
+    figure, (axes,) = canvas(1, width=5.6, height=3.2)
     places = [row["threshold"] for row in curve]
     axes.fill_between(
         places, [row["lowest"] for row in curve], [row["highest"] for row in curve],
@@ -49,7 +42,7 @@ def curve_figure(
     axes.set_ylim(0, 1)
     axes.legend(frameon=False)
     axes.set_title("Kept share by hash threshold" + _mark(demo), fontsize=10)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def coverage_figure(
@@ -62,7 +55,7 @@ def coverage_figure(
 ) -> Path:
     """Kept share by body height and by label, scanner or region; the line is the share over all."""
     kept = {name: rows for name, rows in groups.items() if len(rows) > 0}
-    figure, panels = _canvas(2 if kept else 1, columns=2, width=8.4, height=3.2)
+    figure, panels = canvas(2 if kept else 1, columns=2, width=8.4, height=3.2)
     places = [row["group"] for row in deciles]
     panels[0].bar(places, [row["ratio"] for row in deciles], color=BLUE, width=0.8)
     panels[0].set_xticks(range(0, 10, 2), [f"{10 * d}-{10 * d + 10} %" for d in range(0, 10, 2)])
@@ -80,7 +73,7 @@ def coverage_figure(
     panels[0].legend(frameon=False, loc="upper right")
     panels[0].set_ylim(0, min(1.18, 1.25 * max([overall, *(row["ratio"] for row in deciles)])))
     panels[0].set_title("Where slices stay" + _mark(demo), fontsize=10)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def gallery_figure(
@@ -94,9 +87,7 @@ def gallery_figure(
     """
     columns = min(6, max(1, len(pairs)))
     rows = -(-len(pairs) // columns)
-    figure, panels = _canvas(
-        2 * rows * columns, columns=columns, width=1.5 * columns, height=3.5 * rows + 0.5
-    )
+    figure, panels = canvas(2 * rows * columns, columns=columns, width=1.5 * columns, height=3.5 * rows + 0.5)
     for axes in panels:
         axes.axis("off")
     for number, pair in enumerate(pairs):
@@ -110,7 +101,7 @@ def gallery_figure(
     figure.suptitle(
         f"Kept slices, and the removed slice least like each ({measure})" + _mark(demo), fontsize=10
     )
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def downstream_figure(
@@ -121,7 +112,7 @@ def downstream_figure(
     demo: bool,
 ) -> Path:
     """AUC of probe and fine-tuning after pretraining on all and on kept slices, and what that took."""
-    figure, (scores, times) = _canvas(2, columns=2, width=7.6, height=3.0)
+    figure, (scores, times) = canvas(2, columns=2, width=7.6, height=3.0)
     for offset, name in ((0.12, "full"), (-0.12, "reduced")):
         rows = [
             (place, metrics[f"auc_{how}_{name}"])
@@ -149,12 +140,12 @@ def downstream_figure(
     times.set_title("Time", fontsize=10)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(frameon=False, loc="best")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def training_figure(path: str | os.PathLike[str], runs: Mapping[str, Any], *, demo: bool) -> Path:
     """Loss and effective rank of both pretrainings over the steps."""
-    figure, panels = _canvas(2, columns=2, width=7.6, height=2.8)
+    figure, panels = canvas(2, columns=2, width=7.6, height=2.8)
     for axes, key, title in ((panels[0], "loss", "Loss"), (panels[1], "effective_rank", "Effective rank")):
         for name, colour in (("full", GREY), ("reduced", ORANGE)):
             found = [(one["step"], one[key]) for one in runs[name]["history"] if key in one]
@@ -163,30 +154,8 @@ def training_figure(path: str | os.PathLike[str], runs: Mapping[str, Any], *, de
         axes.set_title(title + _mark(demo), fontsize=10)
         axes.set_xlabel("step")
     panels[0].legend(frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _mark(demo: bool) -> str:
     return " (demo data)" if demo else ""
-
-
-def _canvas(panels: int, *, columns: int = 1, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        rows = -(-panels // columns)
-        found = [figure.add_subplot(rows, columns, place + 1) for place in range(panels)]
-    return figure, found
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """As PNG, whole or not at all; equal input gives equal bytes."""
-    import io
-
-    from core.files import atomic_write
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return atomic_write(path, buffer.getvalue())

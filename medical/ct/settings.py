@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.config import Settings
+from core.config import Settings, Trainer
 
 Count = Field(ge=1)
 Window = Literal["lung", "chest", "brain", "bone", "abdomen", "angio", "per_slice_minmax"]
@@ -149,17 +149,6 @@ class Finetune(Settings):
     def training(self) -> dict[str, Any]:
         """What `medical.ct.learn.train.finetune` takes, but for the steps."""
         return self.model_dump(exclude={"epochs", "regularisation"})
-
-
-class Trainer(Settings):
-    """What the training runs on; see `core.learning.fit.fit`."""
-
-    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    accelerator: str = "cpu"
-    devices: int = Field(default=1, ge=1)
-    nodes: int = Field(default=1, ge=1)
-    strategy: str = "auto"
-    workers: int = Field(default=0, ge=0)
 
 
 class Evaluate(Settings):

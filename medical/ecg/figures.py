@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.figures import save_figure
 from medical.ecg.data.leads import LEADS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def print_figure(
     if zoomed and window is not None:
         _zoom(figure.add_subplot(grid[1]), signal, fs, window)
     _caption(figure, caption)
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=110)
 
 
 def case_figure(
@@ -67,7 +68,7 @@ def case_figure(
         if zoomed and window is not None:
             _zoom(figure.add_subplot(grid[1, column]), signal, fs, window)
     _caption(figure, caption)
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=110)
 
 
 def gallery_figure(
@@ -95,7 +96,7 @@ def gallery_figure(
             axes.text(0.05, base + 1.0, lead, fontsize=7, fontweight="bold")
         _shade(axes, window, seconds)
         axes.set_title(label, fontsize=8, loc="left")
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=110)
 
 
 def contribution_figure(path: str | os.PathLike[str], account: Mapping[str, Any], *, title: str) -> Path:
@@ -119,7 +120,7 @@ def contribution_figure(path: str | os.PathLike[str], account: Mapping[str, Any]
     axes.margins(x=0.16)
     axes.set_xlabel("contribution to the logit")
     axes.set_title(title, fontsize=9.5)
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=110)
 
 
 def auroc_figure(
@@ -145,7 +146,7 @@ def auroc_figure(
     axes.grid(axis="x", color="#e5e5e5")
     axes.legend(frameon=False, fontsize=8, loc="lower left" if first[order].min() > 0.75 else "best")
     axes.set_title(title, fontsize=9.5)
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=110)
 
 
 def training_figure(
@@ -169,7 +170,7 @@ def training_figure(
     if any(min(one["loss"] for one in history) > 0 for history in kept.values()):
         left.set_yscale("symlog", linthresh=0.1)
     left.legend(fontsize=7.5, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=110)
 
 
 def _print(axes: Axes, signal: np.ndarray, fs: float, window: tuple[float, float] | None, title: str) -> None:
@@ -256,14 +257,3 @@ def _plain(width: float, height: float) -> Figure:
 def _caption(figure: Figure, text: str) -> None:
     if text:
         figure.supxlabel(text, fontsize=8, color="#444444")
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """As PNG, whole or not at all; equal input gives equal bytes."""
-    import io
-
-    from core.files import atomic_write
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return atomic_write(path, buffer.getvalue())

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.config import Settings
+from core.config import Settings, Trainer
 from medical.ecg.data.scp import LabelSet
 
 Count = Field(ge=1)
@@ -96,7 +96,7 @@ class Model(Settings):
         return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
 
 
-class Training(Settings):
+class Training(Trainer):
     """What all trainings share; ``weighting`` is that of the positives in the cross entropy."""
 
     batch_size: int = Field(default=32, ge=2)
@@ -105,18 +105,11 @@ class Training(Settings):
     shift: float = Field(default=0.0, ge=0, lt=1)
     scale: float = Field(default=0.0, ge=0, lt=1)
     noise: float = Field(default=0.0, ge=0)
-    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    accelerator: str = "cpu"
-    devices: int = Field(default=1, ge=1)
-    nodes: int = Field(default=1, ge=1)
-    strategy: str = "auto"
-    workers: int = Field(default=0, ge=0)
 
     @property
     def fitting(self) -> dict[str, Any]:
         """What `core.learning.fit.fit` takes."""
-        names = {"precision", "accelerator", "devices", "nodes", "strategy", "workers"}
-        return self.model_dump(include=names)
+        return self.model_dump(include=set(Trainer.model_fields))
 
     @property
     def learning(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.figures import canvas, save_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -17,14 +19,6 @@ if TYPE_CHECKING:
 
 INITS = {"pretrained": "#0072b2", "random": "#7a7a7a", "mixup": "#d55e00", "self_training": "#009e73"}
 STRUCTURES = ("#e41a1c", "#4daf4a", "#377eb8", "#ff7f00", "#984ea3", "#ffff33", "#a65628")
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "axes.axisbelow": True,
-}
 
 
 def learning_figure(
@@ -35,7 +29,7 @@ def learning_figure(
     title: str = "",
 ) -> Path:
     """Loss and effective rank of the two pretrainings, and validation Dice of every fine-tuning run."""
-    figure, panels = _canvas(len(histories) + 1, columns=len(histories) + 1, width=10, height=3.2)
+    figure, panels = canvas(len(histories) + 1, columns=len(histories) + 1, width=10, height=3.2)
     for axes, (stage, history) in zip(panels, histories.items()):
         steps = [record["step"] for record in history]
         axes.plot(steps, [record["loss"] for record in history], color="#0072b2", linewidth=1.3)
@@ -60,14 +54,14 @@ def learning_figure(
         fontsize=7, frameon=False, title="start, labelled volumes", title_fontsize=7,
         loc="center left", bbox_to_anchor=(1.02, 0.5),
     )  # fmt: skip
-    return _save(figure, path, title)
+    return _titled(figure, path, title)
 
 
 def labels_figure(
     path: str | os.PathLike[str], points: Sequence[Mapping[str, Any]], *, title: str = ""
 ) -> Path:
     """Test Dice with its interval over patients against the number of labelled volumes, a line a start."""
-    figure, (axes,) = _canvas(1, width=5.2, height=3.4)
+    figure, (axes,) = canvas(1, width=5.2, height=3.4)
     counts = sorted({point["labelled"] for point in points})
     names = list(dict.fromkeys(point["init"] for point in points))
     for index, name in enumerate(names):
@@ -84,7 +78,7 @@ def labels_figure(
     axes.set_ylim(0, 1)
     axes.margins(x=0.1)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    return _save(figure, path, title)
+    return _titled(figure, path, title)
 
 
 def overlay_figure(
@@ -101,9 +95,7 @@ def overlay_figure(
     """
     from matplotlib.lines import Line2D
 
-    figure, panels = _canvas(
-        3 * len(chosen), columns=3, width=6.6, height=2.3 * len(chosen) + 0.6, grid=False
-    )
+    figure, panels = canvas(3 * len(chosen), columns=3, width=6.6, height=2.3 * len(chosen) + 0.6, grid=False)
     for row, (word, (scored, voxels)) in enumerate(chosen.items()):
         geometry = scored.geometry
         image, truth, found = (geometry.to_ras(one) for one in (voxels, scored.truth, scored.found))
@@ -126,7 +118,7 @@ def overlay_figure(
         Line2D([], [], color="black", label="network"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
-    return _save(figure, path, title)
+    return _titled(figure, path, title)
 
 
 def _outline(axes: Axes, mask: np.ndarray, colour: str, line: str) -> None:
@@ -147,7 +139,7 @@ def position_figure(
         embeddings: name of an encoder -> (N, d) rows.
         position: (N,) in (0, 1], inferior to superior.
     """
-    figure, panels = _canvas(
+    figure, panels = canvas(
         len(embeddings), columns=len(embeddings), width=3.6 * len(embeddings) + 0.8, height=3.4, grid=False
     )
     for axes, (name, rows) in zip(panels, embeddings.items()):
@@ -161,34 +153,14 @@ def position_figure(
         axes.set_xticks([])
         axes.set_yticks([])
     figure.colorbar(dots, ax=panels[-1], label="position in the volume (0 inferior)")
-    return _save(figure, path, title)
+    return _titled(figure, path, title)
 
 
 def _words(name: str) -> str:
     return {"self_training": "self-training", "mixup": "pretrained + Mixup"}.get(name, name)
 
 
-def _canvas(
-    panels: int, *, columns: int = 1, width: float, height: float, grid: bool = True
-) -> tuple[Figure, list[Axes]]:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({**_STYLE, "axes.grid": grid}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        rows = -(-panels // columns)
-        found = [figure.add_subplot(rows, columns, place + 1) for place in range(panels)]
-    return figure, found
-
-
-def _save(figure: Figure, path: str | os.PathLike[str], title: str) -> Path:
-    """As PNG, whole or not at all; equal input gives equal bytes."""
-    import io
-
-    from core.files import atomic_write
-
+def _titled(figure: Figure, path: str | os.PathLike[str], title: str) -> Path:
     if title:
         figure.suptitle(title, fontsize=10)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return atomic_write(path, buffer.getvalue())
+    return save_figure(figure, path, dpi=130)

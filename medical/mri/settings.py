@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from core.config import Settings
+from core.config import Settings, Trainer
 
 Count = Field(ge=1)
 Rate = Field(default=0.001, gt=0)
@@ -150,17 +150,6 @@ class FineTune(Settings):
             **self.model_dump(include=kept),
             "augmentation": {"turns": tuple(self.turns), "sigma": self.elastic},
         }
-
-
-class Trainer(Settings):
-    """What the training runs on; see `core.learning.fit.fit`."""
-
-    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    accelerator: str = "cpu"
-    devices: int = Field(default=1, ge=1)
-    nodes: int = Field(default=1, ge=1)
-    strategy: str = "auto"
-    workers: int = Field(default=0, ge=0)
 
 
 class Evaluate(Settings):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from core.config import parse_settings
 from core.errors import DataError
 from core.evaluation.evidence_script import Request, evidence_script
 from medical.ct.settings import Params
@@ -34,7 +35,7 @@ def compare(request: Request[Params]) -> None:
             "root": request.root or params.data.root,
             "manifest": request.manifest or str(Path(request.root or ".") / "manifest.csv"),
         }
-        params = Params.model_validate(params.model_dump() | {"data": data})
+        params = parse_settings(params.model_dump() | {"data": data}, Params, origin="the command line")
     set_threads(params.threads)
     evidence, window = params.evidence, params.data.window
     root = source_root(params.data, params.seed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from core.config import parse_settings
 from core.evaluation.evidence_script import Request, evidence_script
 from medical.ecg.settings import Params
 
@@ -27,7 +28,7 @@ def compare(request: Request[Params]) -> None:
     raw = params.data.model_dump() | {"source": source, "root": request.root or params.data.root}
     if source == "manifest":
         raw["manifest"] = request.manifest or str(Path(raw["root"] or ".") / "manifest.csv")
-    data = type(params.data)(**raw)
+    data = parse_settings(raw, type(params.data), origin="the command line")
     arms = ablation_arms(
         lambda seed: evidence_data(data, params.signal, seed),
         model=params.model.model_dump(),

@@ -75,7 +75,9 @@ def test_folders_that_hold_found_files_are_no_rows_themselves(tmp_path):
 
 
 def test_parameters_keep_their_comments():
-    text = "# top\nseed: 0\ndata:   # where\n  source: demo  # a | b\n  demo:\n    n: 1\n  window: x  # kept\n"
+    text = (
+        "# top\nseed: 0\ndata:   # where\n  source: demo  # a | b\n  demo:\n    n: 1\n  window: x  # kept\n"
+    )
     text += "last: {a: 1}\n"
     new = filled_params(
         text, {"data.source": "manifest", "data.root": 'a "b": #c', "data.list": []}, drop=("data.demo",)

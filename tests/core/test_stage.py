@@ -165,6 +165,8 @@ def main(settings: Params, stage: Stage) -> None:
         log.write("start\\n")
         log.flush()
         time.sleep(settings.seconds)
+        while Path("hold").exists():
+            time.sleep(0.02)
         log.write("end\\n")
     assert "torch" not in sys.modules and "lightning" not in sys.modules
 
@@ -189,12 +191,16 @@ def until(condition, seconds: float = 90) -> None:
 
 
 def test_a_rerun_waits_for_an_orphan_and_then_goes_on(tmp_path):
-    log = tmp_path / "log"
-    orphan = subprocess.Popen(script(tmp_path, 1.5), cwd=tmp_path)
+    log, hold = tmp_path / "log", tmp_path / "hold"
+    hold.touch()
+    orphan = subprocess.Popen(script(tmp_path, 0), cwd=tmp_path)
     until(lambda: log.exists() and log.read_text())
-    rerun = subprocess.run(script(tmp_path, 0), cwd=tmp_path, capture_output=True, text=True, check=True)
-    orphan.wait()
-    assert f"process {orphan.pid} still works on demo/slow" in rerun.stderr
+    rerun = subprocess.Popen(script(tmp_path, 0), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert rerun.stderr is not None
+    said = rerun.stderr.readline()
+    hold.unlink()
+    assert (orphan.wait(90), rerun.wait(90)) == (0, 0)
+    assert f"process {orphan.pid} still works on demo/slow" in said
     assert log.read_text().split() == ["start", "end", "start", "end"]
     assert json.loads((tmp_path / ".kindred/stages/demo/slow.json").read_text())["seconds"] >= 0
 

@@ -120,7 +120,7 @@ def test_objects_are_counted_by_overlap():
 @pytest.fixture(scope="module")
 def ground_files(tmp_path_factory):
     """Picture, elevation and scars of a small generated ground."""
-    return default_files(write_landslides(tmp_path_factory.mktemp("ground") / "g", side=192, scars=12))
+    return default_files(write_landslides(tmp_path_factory.mktemp("ground") / "g", side=160, scars=12))
 
 
 def test_the_recipe_goes_from_files_to_metrics_and_maps(ground_files, tmp_path):
@@ -168,10 +168,17 @@ def test_what_is_wrong_with_a_ground_is_said(ground_files, tmp_path):
                        origin=(300_000, 4_000_000))  # fmt: skip
     with pytest.raises(DataError, match="label values"):
         read_ground(picture, dem, odd)
-    few = np.zeros((192, 192), dtype=np.uint8)
+    few = np.zeros((160, 160), dtype=np.uint8)
     few[:10, :10] = 1
     rare = write_raster(tmp_path / "r.tif", few, crs="EPSG:32648", origin=(300_000, 4_000_000), step=5)
     ground = read_ground(picture, dem, rare)
+    assert set(np.unique(ground.mask)) == {0, 1}
+    corner = write_raster(
+        tmp_path / "c.tif", few[:40, :40], crs="EPSG:32648", origin=(300_000, 4_000_000), step=5
+    )
+    known = read_ground(picture, dem, corner).mask != 255
+    assert known[:40, :40].all()
+    assert known.sum() == 40 * 40
     assert any("landslide: scores will scatter" in note for note in ground.notes)
     with pytest.raises(DataError, match="scars in the test blocks"):
         cut_ground(ground, 16, white=255.0)

@@ -68,7 +68,7 @@ def environment(root: Path) -> dict[str, str]:
     }
     return {
         **kept,
-        "HOME": "/nonexistent/home",
+        "HOME": "/proc/nobody",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
         "DVC_NO_ANALYTICS": "1",
