@@ -109,8 +109,6 @@ class Adapt(Settings):
     validation_queries: int = Field(default=500, ge=10)
     every_n_steps: int | None = Field(default=None, ge=1)
     fusion_queries: int = Field(default=1000, ge=10)
-    code_length: int | None = Field(default=None, ge=8)
-    """Tokens of code that the finished encoder reads; null: as in training, ``model.code_length``."""
 
 
 class Trainer(core.config.Trainer):

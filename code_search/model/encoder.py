@@ -13,7 +13,6 @@ from torch import nn
 from code_search.data.functions import Function
 from code_search.ranker import Ranker
 from code_search.tokenize import CodeTokenizer
-from core.errors import ConfigError
 
 _BATCH_TOKENS = 8192
 
@@ -47,17 +46,6 @@ class CodeEncoder:
         self.code_length, self.text_length = code_length, text_length
         self.digest, self.ranker, self.precision = digest, ranker, precision
         self.dim = int(module.dim)  # type: ignore[arg-type]
-
-    def read_code(self, tokens: int) -> None:
-        """Read so many tokens of a function from now on; more than in training finds more and costs more.
-
-        Raises:
-            ConfigError: more than the module has positions for.
-        """
-        most = getattr(self.module, "max_length", tokens)
-        if tokens > most:
-            raise ConfigError("code_length of the encoder", seen=tokens, expected=f"at most {most}")
-        self.code_length = tokens
 
     def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
         """Unit rows float32 (n, dim) of natural-language queries."""

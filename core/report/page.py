@@ -88,6 +88,8 @@ def number(value: object) -> str:
     if not math.isfinite(value):
         return "–"
     size = abs(value)
+    if size < 1e-12:  # what is left of a difference of equal numbers
+        return "0.000"
     if size >= 1000:
         return f"{value:,.0f}"
     if size >= 1:
@@ -108,7 +110,7 @@ def change(value: float | None) -> str:
     """
     if value is None:
         return ""
-    if value == 0:
+    if abs(value) < 1e-12:
         return "±0"
     return ("+" if value > 0 else "-") + number(abs(value))
 

@@ -77,11 +77,7 @@ def ablation_arms(
     def measure(changes: Mapping[str, Mapping[str, Any]], seed: int) -> dict[str, float]:
         own, events = data(seed)
         if "pretrain" in changes:
-            more = {"contrastive_steps": contrastive_steps}
-            trained, _ = pretrain(
-                own, network, **{**pretraining, **more}, learning=learning, seed=seed, **fitting
-            )
-            start = trained.state_dict()
+            start = start_from(own, {**pretraining, "contrastive_steps": contrastive_steps}, seed)
         else:
             start = started(seed)
         branches, _ = train_branches(

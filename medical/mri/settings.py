@@ -37,8 +37,8 @@ class Data(Settings):
     """Where the volumes come from.
 
     ``demo`` is generated in ACDC's layout; ``acdc``, ``msd`` (any task, with ``dataset.json``) and ``mmwhs``
-    read ``root``; ``manifest`` is own data: a CSV below ``root`` with ``id,image`` and ``label, group, split,
-    channel`` as far as they apply, whose mask values 1, 2, ... are named in ``structures``.
+    read ``root``; ``manifest`` is own data: a CSV with the columns of `medical.mri.data.layouts.FORM`, whose mask
+    values 1, 2, ... are named in ``structures``.
     """
 
     source: Literal["demo", "acdc", "msd", "mmwhs", "manifest"] = "demo"

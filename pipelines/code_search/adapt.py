@@ -20,7 +20,7 @@ def main(params: Params, stage: Stage) -> None:
     prepared = load_prepared(stage.outputs / "prepared")
     valid = load_split(stage.outputs / "corpus", "valid")
     encoder = load_encoder(stage.outputs / "pretrained", precision=params.trainer.encoding)
-    settings = params.adapt.model_dump(exclude={"fusion_queries", "code_length"})
+    settings = params.adapt.model_dump(exclude={"fusion_queries"})
     result = adapt(
         encoder,
         prepared.pairs,
@@ -32,8 +32,6 @@ def main(params: Params, stage: Stage) -> None:
         checkpoint_dir=stage.checkpoints,
         fingerprint=digest_of(settings, encoder.digest),
     )
-    if params.adapt.code_length:
-        encoder.read_code(params.adapt.code_length)
     encoder.ranker, mrr = fit_ranker(
         valid,
         Vectors(encoder),

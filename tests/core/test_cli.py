@@ -102,17 +102,21 @@ def test_help_imports_nothing_heavy(tmp_path):
     [
         (["repro"], "not inside a Kindred repository"),
         (["validate", "x"], "not inside a Kindred repository"),
+        (["new", "x", "folder"], "not inside a Kindred repository"),
         (["predict", "x", "rows.txt"], "expected a .csv"),
         (["nonsense"], "No such command"),
         (["predict", "x"], "Missing argument"),
         (["ui", "--port", "many"], "integer"),
     ],
 )
-def test_mistakes_end_with_2_and_without_traceback(tmp_path, arguments, sentence):
-    done = kindred(*arguments, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
+def test_mistakes_end_with_2_and_one_sentence(tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KINDRED_ROOT", raising=False)
+    monkeypatch.setattr(sys, "argv", ["kindred", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        core.cli.main()
+    assert caught.value.code == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_unknown_pipeline_is_answered_with_the_known_ones(tmp_path):
@@ -122,6 +126,23 @@ def test_unknown_pipeline_is_answered_with_the_known_ones(tmp_path):
     done = kindred("repro", "ecg_prototype", cwd=tmp_path)
     assert done.returncode == 2
     assert "saw 'ecg_prototype', expected one of ecg_prototypes" in done.stderr
+
+
+def test_new_hands_the_folder_that_was_meant_to_the_pipeline(tmp_path, monkeypatch):
+    root = tmp_path / "kindred"
+    (root / "pipelines" / "toy").mkdir(parents=True)
+    (root / "pipelines" / "toy" / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.setenv("KINDRED_ROOT", str(root))
+    for name in ("PATH", "DVC_SITE_CACHE_DIR", "PYTHONHASHSEED"):  # the command sets them for its children
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.chdir(tmp_path)
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr("core.cli.pipelines.run", lambda *arguments: calls.append(arguments))
+    assert CliRunner().invoke(core.cli.app, ["new", "toy", "my data"]).exit_code == 0
+    assert calls == [("pipelines.toy.own", str(tmp_path / "my data"))]  # relative to where the user is
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(core.cli.app, ["new", "toi", "my data"])
+    assert "expected one of toy" in str(result.exception)
 
 
 @pytest.mark.slow
