@@ -121,6 +121,7 @@ class Pretrain(Settings):
     mask_mode: Literal["drop", "token"] = "drop"
     hidden: int = Field(default=256, ge=1)
     projection: int = Field(default=64, ge=1)
+    projector_layers: int = Field(default=3, ge=1)
     least_area: float = Field(default=0.2, gt=0, le=1)
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(default=0.05, ge=0)

@@ -39,7 +39,8 @@ class SoftCon(ContrastiveModule):
         mask_mode: "drop" takes hidden patches out (a ViT only), "token" puts a learned token there; a ResNet
             sees them as zeros in either case.
         momentum: at the first step; rises to 1 by a cosine over ``steps``.
-        hidden, projection: widths of projector and predictor.
+        hidden, projection: widths of projector and predictor. projector_layers: 3 is MoCo v3's. What the soft term
+            asks for is learned first by the layers next to it: with 1, the label structure lands in the encoder.
     """
 
     def __init__(
@@ -56,12 +57,15 @@ class SoftCon(ContrastiveModule):
         mask_mode: str = "drop",
         hidden: int = 256,
         projection: int = 64,
+        projector_layers: int = 3,
         **optimization: Any,
     ) -> None:
         super().__init__(**optimization)
         self.encoder = encoder
         plain: dict[str, Any] = {"norm": "batch", "last_norm": "batch_plain", "bias": False}
-        self.projector = ProjectionHead(encoder.dim, projection, hidden=[hidden, hidden], **plain)
+        self.projector = ProjectionHead(
+            encoder.dim, projection, hidden=[hidden] * (projector_layers - 1), **plain
+        )
         self.predictor = ProjectionHead(projection, projection, hidden=[hidden], **plain)
         self.slow = MomentumEncoder(nn.Sequential(encoder, self.projector), momentum)
         self.loss = {"weight": weight, "form": form, "similarity": similarity, "temperature": temperature}
@@ -146,6 +150,7 @@ def pretrain(
     mask_mode: str = "drop",
     hidden: int = 256,
     projection: int = 64,
+    projector_layers: int = 3,
     **fitting: Any,
 ) -> FitResult:
     """Train ``encoder`` in place on the training chips of a product.
@@ -179,6 +184,7 @@ def pretrain(
             mask_mode=mask_mode,
             hidden=hidden,
             projection=projection,
+            projector_layers=projector_layers,
             **optimization,
         )
     return fit(module, batches, steps=steps, seed=seed, title=f"{objective} ({product})", **fitting)

@@ -252,7 +252,7 @@ def _notes(
     fusion = projection["fusion"]
     notes = [
         "Intervals are 95 %, by patient; labels without both outcomes in the test recordings are not averaged.",
-        f"Fusion: penalty {fusion['l1']:g} by validation, {fusion['weights_used']} of {fusion['weights']} weights.",
+        f"Fusion: penalty {fusion['penalty']} by validation, {fusion['weights_used']} of {fusion['weights']} weights.",
         f"A highlighted window is where the evidence is centred; one feature step sees {seconds:.1f} s of signal.",
     ]
     if demo:

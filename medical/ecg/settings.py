@@ -156,10 +156,15 @@ class Joint(Settings):
 
 
 class Project(Settings):
-    """Projection, classifier and fusion. ``l1``: the fusion's is chosen among these on the validation records."""
+    """Projection, classifier and fusion.
+
+    The fusion's penalty is chosen on the validation records among ``l1`` (few prototypes a label) and ``l2`` (all
+    vote, better where labels have few recordings).
+    """
 
     distinct: bool = True
     l1: list[float] = Field(default_factory=lambda: [1e-3, 3e-4, 1e-4, 3e-5, 1e-5], min_length=1)
+    l2: list[float] = Field(default_factory=list)
     classifier_l1: float = Field(default=1e-4, ge=0)
     iterations: int = Field(default=1000, ge=1)
     prune: str | None = None

@@ -20,7 +20,7 @@ CLAIM = "Global and local contrastive pretraining beats a random start with one 
 GD_LR, GD, GR, RANDOM = "GD+LR", "GD only", "GR only", "random start"
 MIXUP = "GD+LR, Mixup"
 ALL, MONAI = "all labels", "all labels, MONAI U-Net"
-COMPARISONS = ((GD_LR, RANDOM), (GD_LR, GD), (GD_LR, GR), (ALL, MONAI))
+COMPARISONS = ((GD_LR, RANDOM), (GD, RANDOM), (GR, RANDOM), (GD_LR, GD), (GD_LR, GR), (ALL, MONAI))
 
 
 def ablation_arms(

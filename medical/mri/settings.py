@@ -135,6 +135,7 @@ class FineTune(Settings):
     batch_size: int = Field(default=20, ge=1)
     learning_rate: float = Rate
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup: float = Field(default=0.1, ge=0, lt=1)
     loss: Literal["dice", "dice_ce"] = "dice_ce"
     mixup_alpha: float = Field(default=0.1, gt=0)
     extras: list[Literal["mixup", "self_training"]] = Field(default_factory=list)
@@ -145,7 +146,7 @@ class FineTune(Settings):
     @property
     def fitting(self) -> dict[str, Any]:
         """What `medical.mri.learn.train.finetune` takes in every run."""
-        kept = {"steps", "batch_size", "learning_rate", "schedule", "loss", "validate_every"}
+        kept = {"steps", "batch_size", "learning_rate", "schedule", "warmup", "loss", "validate_every"}
         return {
             **self.model_dump(include=kept),
             "augmentation": {"turns": tuple(self.turns), "sigma": self.elastic},

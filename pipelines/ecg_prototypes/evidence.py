@@ -36,7 +36,7 @@ def compare(request: Request[Params]) -> None:
         learning=params.training.learning,
         pretraining=params.pretrain.model_dump(),
         joint=params.joint.options,
-        projection=params.project.model_dump(include={"distinct", "l1", "iterations"}),
+        projection=params.project.model_dump(include={"distinct", "l1", "l2", "iterations"}),
         baseline={
             "steps": params.baseline.steps or params.pretrain.steps + params.joint.steps,
             "learning_rate": params.baseline.learning_rate,

@@ -20,11 +20,15 @@ def main(params: Params, stage: Stage) -> None:
     folder = stage.outputs / "branches"
     branches = {name: load_branch(folder / name, labels=labels) for name, labels in prepared.branches.items()}
     network, report = project_and_fuse(
-        prepared, branches, **settings.model_dump(include={"distinct", "l1", "classifier_l1", "iterations"})
+        prepared,
+        branches,
+        **settings.model_dump(include={"distinct", "l1", "l2", "classifier_l1", "iterations"}),
     )
     if settings.prune:
         network, report["not_pruned"] = prune(network, read_json(settings.prune)["prune"])
-        report["fusion"] = fuse(network, prepared, l1=settings.l1, iterations=settings.iterations)
+        report["fusion"] = fuse(
+            network, prepared, l1=settings.l1, l2=settings.l2, iterations=settings.iterations
+        )
     save_network(network, stage.outputs / "model", facts={"digest": prepared.facts["digest"]})
     write_json(stage.outputs / "projection.json", report)
 

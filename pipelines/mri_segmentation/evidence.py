@@ -19,7 +19,7 @@ def compare(request: Request[Params]) -> None:
     from core.data.checks import Quarantine
     from core.evaluation.evidence import run_evidence
     from core.learning.determinism import set_threads
-    from medical.mri.ablation import CLAIM, COMPARISONS, ablation_arms
+    from medical.mri.ablation import CLAIM, COMPARISONS, GD_LR, MIXUP, ablation_arms
     from medical.mri.corpora import list_volumes
     from medical.mri.data.case import draw_splits
     from medical.mri.data.checks import Reading, Rules, inspect, require_enough
@@ -52,12 +52,15 @@ def compare(request: Request[Params]) -> None:
         "finetuning": params.finetune.fitting | ({"steps": evidence.steps} if evidence.steps else {}),
         "labelled": evidence.labelled,
     }
+    with_mixup = "mixup" in params.finetune.extras
+    if with_mixup:
+        settings["mixup_alpha"] = params.finetune.mixup_alpha
     run_evidence(
         "mri_segmentation",
         CLAIM,
         ablation_arms(prepared, architecture, threads=params.threads, **settings),
         seeds=evidence.seeds,
-        comparisons=COMPARISONS,
+        comparisons=[*COMPARISONS, *([(MIXUP, GD_LR)] if with_mixup else [])],
         settings={**settings, "model": params.model, "data": prepared.digest},
         source=source,
         primary=f"dice_{min(evidence.labelled)}",

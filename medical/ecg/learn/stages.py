@@ -146,16 +146,17 @@ def project_and_fuse(
     *,
     distinct: bool = True,
     l1: Sequence[float] = (1e-4,),
+    l2: Sequence[float] = (),
     classifier_l1: float | None = 1e-4,
     iterations: int = 1000,
 ) -> tuple[PrototypeNetwork, dict[str, Any]]:
     """Project every branch, fit its classifier, and fuse all; the branches are changed in place.
 
     Without ``classifier_l1`` the branches keep the linear layers of the joint training; the fusion does not use
-    them. Its penalty is the one of ``l1`` with the best macro AUROC on the validation records.
+    them. Its penalty is the one of ``l1`` and ``l2`` with the best macro AUROC on the validation records.
 
     Returns:
-        the network, and a report: per branch the numbers of `projection_report`, and the choice of l1.
+        the network, and a report: per branch the numbers of `projection_report`, and the choice of the penalty.
     """
     prototypes: list[dict[str, Any]] = []
     report: dict[str, Any] = {"branches": {}}
@@ -174,7 +175,7 @@ def project_and_fuse(
             report["branches"][name]["auroc_classifier"] = fixed_auroc(branch, valid)
         prototypes += [{"branch": name, **match.to_json()} for match in found]
     network = PrototypeNetwork(dict(branches), prepared.labels, prepared.preprocessing, prototypes).eval()
-    report["fusion"] = fuse(network, prepared, l1=l1, iterations=iterations)
+    report["fusion"] = fuse(network, prepared, l1=l1, l2=l2, iterations=iterations)
     return network, report
 
 
@@ -194,7 +195,12 @@ def classify(branch: PrototypeBranch, data: Any, *, l1: float, iterations: int) 
 
 @torch.no_grad()
 def fuse(
-    network: PrototypeNetwork, prepared: Prepared, *, l1: Sequence[float], iterations: int
+    network: PrototypeNetwork,
+    prepared: Prepared,
+    *,
+    l1: Sequence[float],
+    l2: Sequence[float] = (),
+    iterations: int,
 ) -> dict[str, Any]:
     """Fit the fusion layer in place with the best of the penalties; returns the curve and the choice."""
     for branch in network.branches.values():
@@ -202,18 +208,21 @@ def fuse(
     train, valid = (similarities_of(network, prepared.subset(split)) for split in ("train", "valid"))
     targets = torch.from_numpy(prepared.truth("train"))
     truth, curve, best = prepared.truth("valid"), {}, -1.0
-    for penalty in sorted(l1, reverse=True):
-        found = fit_sparse(train, targets, l1=penalty, iterations=iterations)
+    penalties = [{"l1": one} for one in sorted(l1, reverse=True)]
+    penalties += [{"l1": 0.0, "l2": one} for one in sorted(l2, reverse=True)]
+    for penalty in penalties:
+        found = fit_sparse(train, targets, **penalty, iterations=iterations)
         value, _ = macro_auroc(truth, (valid.double() @ found.weight.T + found.bias).numpy())
         value = -0.5 if np.isnan(value) else value
-        curve[f"{penalty:g}"] = value
+        name = f"L2 {penalty['l2']:g}" if "l2" in penalty else f"L1 {penalty['l1']:g}"
+        curve[name] = value
         if value > best + 1e-4:  # of equals, the sparser
-            best, chosen = value, penalty
+            best, chosen = value, name
             network.weight.copy_(found.weight)
             network.bias.copy_(found.bias)
     used = int((network.weight.abs() > 1e-9).sum())
     return {
-        "l1": chosen,
+        "penalty": chosen,
         "valid_auroc": best,
         "curve": curve,
         "weights_used": used,

@@ -138,6 +138,7 @@ def finetune(
     batch_size: int = 20,
     learning_rate: float = 1e-3,
     schedule: Schedule = "cosine",
+    warmup: float = 0.1,
     loss: LossKind = "dice_ce",
     mixup_alpha: float | None = None,
     augmentation: dict[str, Any] | None = None,
@@ -152,6 +153,7 @@ def finetune(
         labelled: numbers of the volumes to train on.
         batch_size: slices, drawn with replacement.
         schedule: of the learning rate; ``constant`` as published, with which few steps end at a noisy place.
+        warmup: share of the steps over which the rate rises; 0 as published.
         loss: ``dice`` as published, or ``dice_ce``, see `medical.mri.dice`.
         mixup_alpha: of Beta(alpha, alpha); None for no Mixup.
         augmentation: of `medical.mri.learn.batches.labelled_batches`.
@@ -164,7 +166,11 @@ def finetune(
         return {"valid_dice": mean_dice(module.net, prepared, chosen)}
 
     module = FineTuning(
-        net, classes=prepared.classes, loss=loss, mixup_alpha=mixup_alpha, **_adam(learning_rate, schedule)
+        net,
+        classes=prepared.classes,
+        loss=loss,
+        mixup_alpha=mixup_alpha,
+        **_adam(learning_rate, schedule, warmup),
     )
     batches = labelled_batches(prepared, labelled, batch_size=batch_size, seed=seed, **(augmentation or {}))
     watching: dict[str, Any] = {}
@@ -222,6 +228,6 @@ def labelled_choice(prepared: Prepared, count: int | None, seed: int = 0) -> lis
     return [volume for _, _, volume in sorted(ranked)][:count]
 
 
-def _adam(learning_rate: float, schedule: Schedule = "constant") -> dict[str, Any]:
+def _adam(learning_rate: float, schedule: Schedule = "constant", warmup: float = 0.0) -> dict[str, Any]:
     """Adam without weight decay, as published."""
-    return {"learning_rate": learning_rate, "weight_decay": 0.0, "schedule": schedule}
+    return {"learning_rate": learning_rate, "weight_decay": 0.0, "schedule": schedule, "warmup": warmup}

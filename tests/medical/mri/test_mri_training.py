@@ -111,6 +111,29 @@ def test_deformation_moves_masks_with_their_images():
     torch.testing.assert_close(turned, image[:1])
 
 
+def test_slices_of_all_sizes_bend_alike():
+    means = []
+    for side in (24, 48):
+        torch.manual_seed(3)
+        ramp = torch.linspace(-1, 1, side).expand(2, 1, side, side).contiguous()
+        label = torch.zeros(2, side, side, dtype=torch.int64)
+        moved, _ = deform(ramp, label, turns=("none",))
+        inside = slice(side // 4, -side // 4)
+        means.append(float((moved - ramp)[1, 0, inside, inside].abs().mean()))
+    assert means[0] == pytest.approx(means[1], rel=0.1)
+    assert means[0] > 0.005
+
+
+def test_rare_structures_weigh_more_in_the_cross_entropy():
+    target = torch.zeros(1, 2, 5, dtype=torch.int64)
+    target[0, 0, 0] = 1  # 9 pixels of background, 1 of the structure: weights 3 : 1 in all
+    logits = torch.tensor([2.0, 0.0])[None, :, None, None].expand(1, 2, 2, 5)
+    share = torch.tensor([2.0, 0.0]).softmax(0)
+    entropy = -(3 * share[0].log() + share[1].log()) / 4
+    overlap = 2 * share[1] / (10 * share[1] + 1)
+    torch.testing.assert_close(dice_ce_loss(logits, target), entropy + 1 - overlap)
+
+
 def test_a_right_angle_turns_a_slice_that_is_not_square_without_stretching(monkeypatch):
     label = torch.zeros(1, 24, 48, dtype=torch.int64)
     label[:, 8:16, 20:28] = 1
