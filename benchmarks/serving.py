@@ -6,7 +6,9 @@ Serves a registered model, or, without ``--model``, a tiny one that is registere
 runs `core.tracking.server`, as ``kindred serve`` does, from a copy of the model's folder, in another working folder,
 without the environment's links to this repository: it sees only what travels with the model. Every request is first
 answered once in calm; under load each answer must be the same, to the last digit. In a second run the server gets
-SIGTERM in the middle. Prints a table; ``--json FILE`` keeps the numbers. Ends with 1 where anything was wrong.
+SIGTERM in the middle: a request must then be answered rightly, or fail: refused (not taken any more) or hung up on
+(taken by the connection, not by the server). Prints a table; ``--json FILE`` keeps the numbers. Ends with 1 where
+anything was wrong.
 """
 
 from __future__ import annotations
@@ -103,7 +105,7 @@ def main() -> int:
     report(numbers)
     if options.json:
         write_json(options.json, {"machine": where, **numbers})
-    bad = set(load.ends) - {"answered"} | set(stopped.ends) - {"answered", "refused"}
+    bad = set(load.ends) - {"answered"} | set(stopped.ends) - {"answered", "refused", "hung up on"}
     codes = (numbers["exit_after_load"], numbers["exit_after_sigterm"])
     return 1 if bad or codes != (0, 0) else 0
 
@@ -164,10 +166,12 @@ class Server:
     def ask(self, body: bytes) -> bytes:
         """One answer; the first one of a server must be a success."""
         connection = self.connect()
-        status, answer = post(connection, body)
+        send(connection, body)
+        answer = connection.getresponse()
+        content = answer.read()
         connection.close()
-        assert status == 200, answer[:500]
-        return answer
+        assert answer.status == 200, content[:500]
+        return content
 
     def stop(self) -> int:
         """SIGTERM, where it was not sent yet, and the exit code."""
@@ -176,11 +180,9 @@ class Server:
         return self.process.wait(timeout=60)
 
 
-def post(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, bytes]:
-    """Status and whole body of an answer."""
+def send(connection: http.client.HTTPConnection, body: bytes) -> None:
+    """Send one request; its answer is to be read."""
     connection.request("POST", "/invocations", body, {"content-type": "application/json"})
-    answer = connection.getresponse()
-    return answer.status, answer.read()
 
 
 def press(
@@ -197,16 +199,22 @@ def press(
             if body is None:
                 break
             start = time.perf_counter()
+            sent = False
             try:
-                status, answer = post(connection, body)
+                send(connection, body)
+                sent = True
+                answer = connection.getresponse()
+                content = answer.read()
             except http.client.IncompleteRead as error:
                 end, example = "cut off", repr(error)
             except (OSError, http.client.HTTPException) as error:
-                end, example = "refused", type(error).__name__
+                end, example = "hung up on" if sent else "refused", type(error).__name__
             else:
-                right = status == 200 and answer == calm[body]
-                end = "answered" if right else "refused" if status == 503 else f"wrong ({status})"
-                example = "" if right else answer[:200].decode(errors="replace")
+                right = answer.status == 200 and content == calm[body]
+                end = (
+                    "answered" if right else "refused" if answer.status == 503 else f"wrong ({answer.status})"
+                )
+                example = "" if right else content[:200].decode(errors="replace")
             took = time.perf_counter() - start
             if end != "answered":
                 connection.close()

@@ -30,8 +30,8 @@ PART = re.compile(
 def evidence(root: Path, _: str) -> str:
     """Every comparison of every pipeline on its primary metric: one line each."""
     lines = [
-        "| pipeline, data | metric | compared | values | difference (95 %) | clear of 0 |",
-        "| --- | --- | --- | ---: | ---: | :---: |",
+        "| pipeline, data | metric | compared | values | difference (95 %) | the first is |",
+        "| --- | --- | --- | ---: | ---: | --- |",
     ]
     claims, without = [], []
     for pipeline in pipelines(root):
@@ -47,10 +47,12 @@ def evidence(root: Path, _: str) -> str:
             first, second = pair.split("-vs-")
             means = [_number(statistics.fmean(found["arms"][arm][metric])) for arm in (first, second)]
             difference = by_metric[metric]
-            clear = "yes" if difference["low"] * difference["high"] > 0 else "no"
+            verdict = (
+                "higher" if difference["low"] > 0 else "lower" if difference["high"] < 0 else "undecided"
+            )
             lines.append(
                 f"| {pipeline}, {found['source']} | {metric} | {first} − {second} | {means[0]} and {means[1]} "
-                f"| {_interval(difference)} | {clear} |"
+                f"| {_interval(difference)} | {verdict} |"
             )
     if not claims:
         return "No comparison has been run to its end yet: `make evidence PIPELINE=code_search`."

@@ -45,7 +45,7 @@ SPLIT = Column("split", "train, valid or test; left empty in all rows, splits ar
 
 def group(meaning: str, example: str, *aliases: str) -> Column:
     """The column ``group``, in a domain's words: what must never lie in two splits."""
-    words = f"{meaning}: rows of one group never lie in two splits; left out, each row is its own"
+    words = f"{meaning}: rows of one group never lie in two splits; left out or empty in all rows, each row is its own"
     return Column("group", words, example, aliases=aliases)
 
 

@@ -3,9 +3,8 @@
     id,path,group,split,label
     a1,images/a1.png,patient-7,train,0
 
-``group`` (patient, scene, repository) may be left out: each item is then its own group. ``split`` may be
-left out or empty in all rows: splits are then made by group (`group_split`). Paths are relative to the
-root.
+``group`` (patient, scene, repository) may be left out, or empty in all rows: each item is then its own group.
+``split`` likewise: splits are then made by group (`group_split`). Paths are relative to the root.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def read_manifest(
     for name in optional_paths:
         if name not in table:
             table[name] = ""
-    if "group" not in table:
+    if "group" not in table or (table["group"] == "").all():
         table["group"] = table["id"]
     _validate(table, path, paths, columns or {})
     for name in [*paths, *optional_paths]:

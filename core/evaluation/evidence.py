@@ -201,6 +201,8 @@ def draw_evidence(evidence: Mapping[str, Any], path: str | Path) -> Path:
     right.set_yticks(range(len(pairs)), right_labels)
     right.set_ylim(len(pairs) - 0.4, -0.6)
     right.set_xlabel(f"difference of {metric}\n(paired over seeds, 95 % interval)")
+    for axes in (left, right):
+        axes.locator_params(axis="x", nbins=5)  # small differences have long numbers
     figure.suptitle(title, fontsize=11)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

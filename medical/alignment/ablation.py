@@ -65,7 +65,8 @@ def ablation_arms(
 
     Args:
         space, objective: of `new_space`. temperature: method -> first temperature, for those that need another.
-        training: of `train_space`. modality_dropout: of Symile, which learns from it what absence looks like.
+        training: of `train_space`. modality_dropout: of Symile, which learns from it what absence looks like, and of
+            GRAM, whose loss otherwise asks for nothing of two modalities of a complete item.
         joint: a finding that is measured for itself and left out of the macro AUROC.
     """
 
@@ -93,14 +94,21 @@ def ablation_arms(
             metrics[f"r@{k}"] = float(np.mean([one.recall[k] for one in directions]))
         for one in directions:
             metrics |= {f"{one.name}_r@{k}": one.recall[k] for k in (1, 5, 10)}
-        for one in retrieval(found, items, test, vectors, directions=FROM_TWO, samples=0):
+        from_two = retrieval(found, items, test, vectors, directions=FROM_TWO, samples=0)
+        metrics["from_two_r@5"] = float(np.mean([one.recall[5] for one in from_two]))
+        for one in from_two:
             metrics |= {f"{one.name}_r@{k}": one.recall[k] for k in (1, 5, 10)}
         labels = zero_shot(found, items, test, vectors, prompts, samples=0)
+        left_out = [joint] if joint else []
         for subset in SUBSETS:
-            metrics[f"auroc_{subset}"] = macro(labels, subset, [joint] if joint else [])
+            metrics[f"auroc_{subset}"] = macro(labels, subset, left_out)
         for label in labels:
             if label.finding == joint and label.subset == "xray+ecg":
                 metrics["auroc_joint"] = label.value
+        if found.alignment.signs is not None:
+            found.alignment.signs.zero_()  # what the volume by itself says
+            labels = zero_shot(found, items, test, vectors, prompts, samples=0)
+            metrics |= {f"auroc_{subset}_by_volume": macro(labels, subset, left_out) for subset in SUBSETS}
         return metrics
 
     return {

@@ -116,6 +116,10 @@ class Alignment(nn.Module):
         smoothing: label smoothing of GRAM.
         negatives: of Symile, ``n`` or ``n_squared``.
 
+    Attributes:
+        missing: (3, d) embeddings of absence, of Symile. signs: (3, 3) of GRAM, 0 until the end of the training, see
+            `medical.alignment.scores.pair_signs`.
+
     >>> loss = Alignment("symile", width=8)
     >>> rows = [torch.randn(4, 8) for _ in range(3)]
     >>> bool(loss(rows, torch.ones(4, 3, dtype=torch.bool)) > 0)
@@ -152,6 +156,8 @@ class Alignment(nn.Module):
             if method == "symile"
             else None
         )
+        self.signs: Tensor | None
+        self.register_buffer("signs", torch.zeros(3, 3, dtype=torch.int64) if method == "gram" else None)
 
     def scale(self) -> Tensor:
         """The multiplier of the similarities."""

@@ -230,7 +230,7 @@ def _figures(
         path = phrase_figure(
             folder / "phrases.png", shown, title=f"Phrases on films, boxes: where it is{mark}"
         )
-        made[path] = "Maps of phrases over films; boxes show where the finding was drawn"
+        made[path] = "Phrases on films, beyond the average film; boxes show where the finding was drawn"
     complete = rows[prepared.present[rows].all(axis=1)]
     for number, row in enumerate(complete[:explained], start=1):
         case = explain_case(space, prepared, prompts, int(row))

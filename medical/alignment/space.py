@@ -67,21 +67,27 @@ class Space:
         return None if rows is None else unit(rows.detach().cpu().numpy())
 
     @property
+    def signs(self) -> np.ndarray | None:
+        """Which way modalities of one item point (3, 3), of a GRAM space; see `medical.alignment.scores.pair_signs`."""
+        signs = self.alignment.signs
+        return None if signs is None else signs.cpu().numpy()
+
+    @property
     def dim(self) -> int:
         """Width of the space."""
         return self.towers.architecture.dim
 
     def score(self, query: Rows, target: str, candidates: np.ndarray) -> np.ndarray:
         """(N, C) fit of candidates of one modality to queries of others; see `medical.alignment.scores.score`."""
-        return score(self.method, query, target, candidates, missing=self.missing)
+        return score(self.method, query, target, candidates, missing=self.missing, signs=self.signs)
 
     def likeness(self, query: Rows, cases: np.ndarray, present: np.ndarray) -> np.ndarray:
         """(N, C) likeness to whole cases; see `medical.alignment.scores.likeness`."""
-        return likeness(self.method, query, cases, present, missing=self.missing)
+        return likeness(self.method, query, cases, present, missing=self.missing, signs=self.signs)
 
     def towards(self, name: str, other: str, vector: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """(d,) whose product with embeddings of ``name`` is explained; see `medical.alignment.scores.towards`."""
-        return towards(self.method, name, other, vector, own=own, missing=self.missing)
+        return towards(self.method, name, other, vector, own=own, missing=self.missing, signs=self.signs)
 
     def embed_films(self, films: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """(n, dim) unit rows of films as `Preprocessing.film` makes them, (S, S) uint8."""

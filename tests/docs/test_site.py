@@ -94,7 +94,7 @@ def test_the_fresh_cost_of_stages_becomes_the_table(tmp_path):
     assert "not measured yet" in generate.cost(tmp_path, "second")
 
 
-def test_evidence_tables_say_what_is_clear_of_zero(tmp_path):
+def test_evidence_tables_say_what_the_comparison_decided(tmp_path):
     generate = script("generate_pages")
     (tmp_path / "pipelines" / "toy").mkdir(parents=True)
     (tmp_path / "pipelines" / "toy" / "dvc.yaml").touch()
@@ -109,7 +109,7 @@ def test_evidence_tables_say_what_is_clear_of_zero(tmp_path):
         ' "auc": {"mean": 0.3, "low": 0.2, "high": 0.4}}}}'
     )
     assert (
-        "| toy, demo | auc | a − b | 0.850 and 0.550 | +0.300 (+0.200 to +0.400) | yes |"
+        "| toy, demo | auc | a − b | 0.850 and 0.550 | +0.300 (+0.200 to +0.400) | higher |"
         in generate.evidence(tmp_path, "")
     )
     full = generate.results(tmp_path, "toy")

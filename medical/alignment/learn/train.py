@@ -15,11 +15,13 @@ from core.learning.fit import FitResult, fit
 from core.learning.module import ContrastiveModule
 from core.learning.sampler import StepBatches, StepSampler
 from medical.alignment.augment import Augmentation
+from medical.alignment.evaluate import embed, retrieval
 from medical.alignment.learn.batches import AlignmentSet, same
 from medical.alignment.model.lora import add_lora
 from medical.alignment.model.towers import Architecture, Towers, build_text
 from medical.alignment.objective import Alignment
 from medical.alignment.prepared import Prepared
+from medical.alignment.scores import pair_signs
 from medical.alignment.space import Space
 from medical.alignment.tokens import ReportTokenizer
 
@@ -161,15 +163,18 @@ def train_space(
     if validate_every is not None:
 
         def validate(_: Any, step: int) -> dict[str, float]:
-            from medical.alignment.evaluate import embed, retrieval
-
             was = space.towers.training
             rows = prepared.rows("valid")
             found = retrieval(space, prepared, rows, embed(space, prepared, rows), samples=0)
             space.towers.train(was)
             return {"valid_mrr": float(np.mean([one.mrr for one in found]))} if found else {}
 
-    return fit(
+    result = fit(
         module, StepBatches(items, sampler, same), steps=steps, seed=seed, validate=validate,
         validate_every=validate_every, **fitting,
     )  # fmt: skip
+    if space.alignment.signs is not None:
+        rows = prepared.rows("valid")
+        found = embed(space, prepared, rows)
+        space.alignment.signs.copy_(torch.from_numpy(pair_signs(found.stack(), found.present)))
+    return result

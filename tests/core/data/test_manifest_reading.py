@@ -52,6 +52,14 @@ def test_without_groups_each_item_is_its_own_and_splits_are_made(tmp_path):
     assert table["split"].value_counts().to_dict() == {"train": 14, "valid": 3, "test": 3}
 
 
+def test_columns_of_groups_and_splits_that_are_empty_throughout_are_as_good_as_none(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("id,path,group,split\n" + "".join(f"i{n},{n}.png,,\n" for n in range(20)))
+    table = read_manifest(path, root=tmp_path)
+    assert table["group"].tolist() == table["id"].tolist()
+    assert set(table["split"]) == {"train", "valid", "test"}
+
+
 def test_several_and_optional_paths(tmp_path):
     text = "id,image,ecg,split\na,x.png,x.dat,train\nb,y.png,,test\n"
     table = read(tmp_path, text, paths=["image"], optional_paths=["ecg", "report"])

@@ -18,7 +18,7 @@ from medical.alignment.evaluate import FROM_TWO, embed, retrieval, zero_shot_sco
 from medical.alignment.objective import METHODS, MODALITIES
 from medical.alignment.pointing import point, read_boxes
 from medical.alignment.prompts import load_prompts
-from medical.alignment.scores import likeness, score, towards, unit
+from medical.alignment.scores import likeness, pair_signs, score, towards, unit
 
 RNG = np.random.default_rng(0)
 ROWS = {name: unit(RNG.normal(size=(5, 8))).astype(np.float32) for name in MODALITIES}
@@ -42,9 +42,13 @@ def test_scores_are_what_the_losses_compare():
     found = score("symile", FIND, "xray", films, missing=MISSING)
     np.testing.assert_allclose(found, alone * 8**0.5, atol=1e-6)
     volume = gram_volume(tensor("text"), [tensor("xray"), tensor("ecg")]).T
-    np.testing.assert_allclose(score("gram", BOTH, "text", texts), -volume, atol=1e-6)
-    sine = np.sqrt(1 - (texts @ films.T) ** 2)
-    np.testing.assert_allclose(score("gram", FIND, "xray", films), -sine, atol=1e-5)
+    plane = gram_volume(tensor("xray"), [tensor("ecg")]).diagonal()[:, None]
+    found = score("gram", BOTH, "text", texts)
+    np.testing.assert_allclose(plane * np.sqrt(1 - found**2), volume, atol=1e-5)
+    np.testing.assert_allclose(score("gram", FIND, "xray", films), np.abs(texts @ films.T), atol=1e-6)
+    np.testing.assert_allclose(
+        score("gram", {"xray": films, "ecg": films}, "text", texts), np.abs(films @ texts.T), atol=1e-6
+    )
     with pytest.raises(DataError, match="absence"):
         score("symile", FIND, "xray", films)
     with pytest.raises(DataError, match="query modalities"):
@@ -76,6 +80,27 @@ def test_a_volume_knows_no_sign_and_neither_does_anything_built_on_it():
         )
         for one, other in pairs:
             assert np.allclose(one, other, atol=1e-5) == same
+
+
+def test_a_sign_that_all_items_share_is_learned_and_sorts_what_is_no_report():
+    """Reports point away from their films, and a sentence alone lies on the films' side: the less, the better fit."""
+    axes = np.eye(8, dtype=np.float32)
+    ill, well = unit(axes[0] + axes[1]), unit(axes[0] - axes[1])
+    films = np.stack([ill, well] * 10)
+    whole = np.stack([films, np.broadcast_to(axes[7], films.shape), -films], axis=1)
+    there = np.ones((20, 3), dtype=bool)
+    signs = pair_signs(whole, there)
+    assert signs.tolist() == [[0, 0, -1], [0, 0, 0], [-1, 0, 0]]
+    assert not pair_signs(whole[:6], there[:6]).any()
+    mixed = whole * np.where(np.arange(20) % 3, 1, -1)[:, None, None] ** np.array([0, 0, 1])[:, None]
+    assert not pair_signs(mixed, there).any()
+    sentences = unit(np.stack([2 * axes[0] - axes[1], 2 * axes[0] + axes[1]]))  # "it is there", "it is not"
+    query = {"xray": np.stack([ill, well])}
+    blind, seeing = (score("gram", query, "text", sentences, signs=one) for one in (None, signs))
+    assert (blind[0, 0] > blind[0, 1], blind[1, 1] > blind[1, 0]) == (False, False)
+    assert (seeing[0, 0] > seeing[0, 1], seeing[1, 1] > seeing[1, 0]) == (True, True)
+    own = score("gram", {"xray": films}, "text", whole[:, 2], signs=signs)
+    np.testing.assert_allclose(own, score("gram", {"xray": films}, "text", films), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
