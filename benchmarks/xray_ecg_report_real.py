@@ -1,6 +1,6 @@
 """Real films and real reports through the readers, the towers and the search: what a small model gets out of them.
 
-    python benchmarks/xray_ecg_report_real.py --films actualmed --reports indiana_reports [--seeds 5]
+    python benchmarks/xray_ecg_report_real.py --films actualmed --reports indiana_reports [--seeds 3]
 
 ``--films``: Actualmed's folder (``metadata.csv``, ``images/``). ``--reports``: Indiana's (``indiana_reports.csv``). No
 film comes with a report here, so films are trained against one sentence a finding, with the MiniLM of the extra
@@ -47,9 +47,9 @@ def main() -> None:
     )
     parser.add_argument("--films", type=Path)
     parser.add_argument("--reports", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--corpus", type=int, default=100, help="reports of either kind that films ask for")
-    parser.add_argument("--searched", type=int, default=600, help="reports that sentences ask for")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--corpus", type=int, default=60, help="reports of either kind that films ask for")
+    parser.add_argument("--searched", type=int, default=300, help="reports that sentences ask for")
     options = parser.parse_args()
     if options.films is None or options.reports is None:
         print("nothing measured: --films and --reports name the folders of the two data sets")
@@ -61,8 +61,8 @@ def main() -> None:
     reports = checked("indiana", options.reports)
     with tempfile.TemporaryDirectory(prefix="kindred-films-") as scratch:
         manifest = write_manifest(options.films, Path(scratch))
+        sentences(reports, options.searched)
         films(options, manifest, reports, Path(scratch))
-    sentences(reports, options.searched)
     print(f"\n{time.process_time() - start:.0f} s of one core")
 
 
