@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from core.data.digest import digest_of
 from core.learning.determinism import derive_seed
 from medical.mri.evaluate import score_volumes
 from medical.mri.learn.train import finetune, fresh_unet, labelled_choice, pretrain_global, pretrain_local
@@ -34,6 +37,7 @@ def ablation_arms(
     mixup_alpha: float | None = None,
     threads: int | None = None,
     monai: bool = True,
+    checkpoints: Path | None = None,
 ) -> dict[str, Callable[[int], dict[str, float]]]:
     """A function seed -> metrics for each arm, as `core.evaluation.evidence.run_evidence` calls them.
 
@@ -46,10 +50,12 @@ def ablation_arms(
         global_loss, local_loss: settings of `pretrain_global` and `pretrain_local`; the arms set ``kind``.
         finetuning: settings of `finetune`.
         mixup_alpha: of one more arm, GD+LR fine-tuned with Mixup; None leaves it out.
+        checkpoints: folder of the checkpoints of pretraining, from which a stopped run goes on.
         monai: whether to add MONAI's own U-Net, fine-tuned in the same way on all labels.
     """
     members = prepared.volumes("train")
     quiet: dict[str, Any] = {"progress": False, "diagnostics": False, "threads": threads}
+    digest = digest_of(asdict(architecture), prepared.digest, dict(global_loss), dict(local_loss))
 
     def score(net: nn.Module) -> float:
         found = score_volumes(net.eval(), prepared, prepared.volumes("test", labelled=True), distances=False)
@@ -63,13 +69,14 @@ def ablation_arms(
     @cache
     def weights(start: str, seed: int) -> dict[str, torch.Tensor]:
         net = fresh_unet(architecture, seed)
+        resumed = {**quiet, "checkpoint_dir": checkpoints, "fingerprint": f"{digest} {start}"}
         if start in (GR, GD):
             settings = {**global_loss, "kind": "gr" if start == GR else "gd"}
-            pretrain_global(net, architecture, prepared, members, seed=seed, **settings, **quiet)
+            pretrain_global(net, architecture, prepared, members, seed=seed, **settings, **resumed)
         elif start == GD_LR:
             net.load_state_dict(weights(GD, seed))
             settings = {**local_loss, "kind": "lr"}
-            pretrain_local(net, architecture, prepared, members, seed=seed, **settings, **quiet)
+            pretrain_local(net, architecture, prepared, members, seed=seed, **settings, **resumed)
         return net.state_dict()
 
     def few(start: str, seed: int, **extra: Any) -> dict[str, float]:

@@ -58,7 +58,13 @@ def compare(request: Request[Params]) -> None:
     run_evidence(
         "mri_segmentation",
         CLAIM,
-        ablation_arms(prepared, architecture, threads=params.threads, **settings),
+        ablation_arms(
+            prepared,
+            architecture,
+            threads=params.threads,
+            checkpoints=STATE / "evidence" / "mri_segmentation" / "checkpoints",
+            **settings,
+        ),
         seeds=evidence.seeds,
         comparisons=[*COMPARISONS, *([(MIXUP, GD_LR)] if with_mixup else [])],
         settings={**settings, "model": params.model, "data": prepared.digest},

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core.errors import CheckpointError, ConfigError, DataError
+from medical.mri.ablation import GD, GD_LR, GR, RANDOM, ablation_arms
 from medical.mri.augment import deform, global_view, intensity, mixup
 from medical.mri.dice import dice_ce_loss, dice_loss
 from medical.mri.global_loss import gd, gd_minus
@@ -264,3 +265,26 @@ def test_the_published_network_has_the_published_sizes():
     assert Architecture((160, 160), 8, head="mean").head == "mean"
     with pytest.raises(ConfigError, match="multiples of 32"):
         Architecture((100, 100), 4)
+
+
+def test_the_arms_of_the_evidence_go_on_from_their_checkpoints(prepared, architecture, tmp_path, capsys):
+    pretraining = {"steps": 2, **BATCH}
+    arms = (
+        ablation_arms(
+            prepared,
+            architecture,
+            labelled=[1],
+            global_loss=pretraining,
+            local_loss={**pretraining, "blocks": 1},
+            finetuning={"steps": 2, "batch_size": 4},
+            mixup_alpha=0.1,
+            checkpoints=tmp_path,
+            monai=False,
+        )
+        for _ in range(2)
+    )
+    first, second = ({name: arm(0) for name, arm in made.items()} for made in arms)
+    assert first == second
+    assert capsys.readouterr().err.count("goes on from step 2 of 2") == 3  # GD, LR and GR
+    starts = [first[name]["dice_1"] for name in (GD_LR, GD, GR, RANDOM)]
+    assert len(set(starts)) == 4
