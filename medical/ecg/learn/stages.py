@@ -208,13 +208,13 @@ def fuse(
     train, valid = (similarities_of(network, prepared.subset(split)) for split in ("train", "valid"))
     targets = torch.from_numpy(prepared.truth("train"))
     truth, curve, best = prepared.truth("valid"), {}, -1.0
-    penalties = [{"l1": one} for one in sorted(l1, reverse=True)]
-    penalties += [{"l1": 0.0, "l2": one} for one in sorted(l2, reverse=True)]
-    for penalty in penalties:
-        found = fit_sparse(train, targets, **penalty, iterations=iterations)
+    penalties = [(one, 0.0) for one in sorted(l1, reverse=True)]
+    penalties += [(0.0, one) for one in sorted(l2, reverse=True)]
+    for lasso, ridge in penalties:
+        found = fit_sparse(train, targets, l1=lasso, l2=ridge, iterations=iterations)
         value, _ = macro_auroc(truth, (valid.double() @ found.weight.T + found.bias).numpy())
         value = -0.5 if np.isnan(value) else value
-        name = f"L2 {penalty['l2']:g}" if "l2" in penalty else f"L1 {penalty['l1']:g}"
+        name = f"L2 {ridge:g}" if ridge else f"L1 {lasso:g}"
         curve[name] = value
         if value > best + 1e-4:  # of equals, the sparser
             best, chosen = value, name
