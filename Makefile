@@ -37,10 +37,10 @@ repro: env ## run every pipeline that is out of date, or one: PIPELINE=name; the
 	$(KINDRED) repro $(PIPELINE)
 
 test: lint ## lint, import rules, types, and all tests with coverage of core
-	$(PY) -m pytest -q -n 2 --dist worksteal --cov=core --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(PY) -m pytest -q -n 2 --dist loadfile --cov=core --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 test-fast: env ## the tests that take less than five seconds each
-	$(PY) -m pytest -q -n 2 --dist worksteal -m "not slow and not pipeline" $(PYTEST_ARGS)
+	$(PY) -m pytest -q -n 2 --dist loadfile -m "not slow and not pipeline" $(PYTEST_ARGS)
 
 lint: env ## ruff, formatting, import rules, types
 	$(PY) -m ruff check .
