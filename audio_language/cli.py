@@ -134,20 +134,10 @@ def open_model(reference: str) -> SoundModel:
     """
     from audio_language.model.folder import load_model
     from core.stage import quiet_environment
+    from core.tracking.find import model_folder
 
     quiet_environment()
-    if not reference.startswith("models:/"):
-        return load_model(reference)
-    from core.tracking.catalog import local_model
-
-    name, _, version = reference.removeprefix("models:/").replace("@", "/").partition("/")
-    folder, _ = local_model(name, version or "champion")
-    for place in (folder, *sorted(folder.glob("artifacts/*"))):
-        if (place / "model.safetensors").is_file() and (place / "config.json").is_file():
-            return load_model(place)
-    raise DataError(
-        f"model {reference}", seen=f"{folder} without weights", expected="a model of audio_temporal"
-    )
+    return load_model(model_folder(reference))
 
 
 def _embedded(model: SoundModel, folder: Path, out: Path) -> Any:

@@ -23,12 +23,15 @@ from earth_observation.model import build_encoder, start_from
 CLAIM = "Soft labels from free land cover make contrastive pretraining better, and that beats no pretraining"
 RANDOM, MOCO, SOFTCON, SUPERVISED = "random init", "MoCo hard", "SoftCon", "supervised by free labels"
 PIXELS, VIT, STARTED = "raw pixels", "SoftCon ViT", "SoftCon ViT, RGB start"
+VIT_RANDOM, VIT_MOCO = "random init ViT", "MoCo hard ViT"
 ARMS: dict[str, dict[str, Any]] = {
     PIXELS: {"objective": "pixels"},
     RANDOM: {"steps": 0},
     MOCO: {"objective": "moco"},
     SOFTCON: {},
     SUPERVISED: {"objective": "supervised"},
+    VIT_RANDOM: {"backbone": "vit", "steps": 0},
+    VIT_MOCO: {"backbone": "vit", "objective": "moco"},
     VIT: {"backbone": "vit"},
     STARTED: {"backbone": "vit", "start": True},
     "S1 random init": {"product": "s1", "steps": 0},
@@ -41,6 +44,8 @@ PAIRS = [
     (SOFTCON, MOCO),
     (SOFTCON, RANDOM),
     (SOFTCON, SUPERVISED),
+    (VIT_MOCO, VIT_RANDOM),
+    (VIT, VIT_MOCO),
     (STARTED, VIT),
     ("S1 MoCo hard", "S1 random init"),
     ("S1 SoftCon", "S1 MoCo hard"),

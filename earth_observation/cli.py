@@ -38,6 +38,7 @@ def map_scene(
 ) -> None:
     """Map a scene of any size; memory grows with its width, not with its area."""
     from core.stage import quiet_environment
+    from core.tracking.find import model_folder
     from earth_observation.data.own import scene_files
     from earth_observation.model import load_model
     from earth_observation.scene import Tiling
@@ -119,19 +120,3 @@ def landslides(
             print(f"{name:22s} {value:.3f}" if value % 1 else f"{name:22s} {value:.0f}")
     for file in sorted(out.iterdir()):
         print(file)
-
-
-def model_folder(reference: str) -> Path:
-    """The folder of a model: as given, or behind ``models:/NAME@ALIAS``."""
-    if not reference.startswith("models:/"):
-        return Path(reference)
-    from core.tracking.catalog import local_model
-
-    name, _, version = reference.removeprefix("models:/").replace("@", "/").partition("/")
-    folder, _ = local_model(name, version or "champion")
-    for place in (folder, *sorted(folder.glob("artifacts/*"))):
-        if (place / "model.safetensors").is_file() and (place / "config.json").is_file():
-            return place
-    raise DataError(
-        f"model {reference}", seen=f"{folder} without weights", expected="a model of eo_pretraining"
-    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,16 +14,15 @@ from torch import Tensor, nn
 from core.encoders.image import ResNetEncoder
 from core.encoders.vit import VisionTransformer
 from core.encoders.weights import WeightReport
-from core.errors import CheckpointError, ConfigError
-from core.files import atomic_directory, read_json, write_json
-from core.tracking.weights import load_weights, save_weights
+from core.errors import ConfigError
+from core.files import atomic_directory
+from core.tracking.model_folder import read_model, write_model
 from earth_observation.bands import Sensor
 from earth_observation.data.items import sensor_of, table_of
 from earth_observation.labels import ClassTable
 from earth_observation.normalise import Normalisation
 
 FORMAT = "kindred-land-cover/1"
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 Encoder = ResNetEncoder | VisionTransformer
 
 
@@ -173,23 +171,19 @@ class LandCover(nn.Module):
     def save(self, folder: str | os.PathLike[str], **facts: Any) -> str:
         """Write the model's folder, whole or not at all; returns the SHA-256 of its weights."""
         with atomic_directory(folder) as target:
-            digest = save_weights(target / WEIGHTS, self.state_dict())
-            write_json(
-                target / CONFIG,
-                {
-                    "format": FORMAT,
-                    "architecture": self.architecture,
-                    "sensor": asdict(self.sensor),
-                    "normalisation": self.normalisation.to_json(),
-                    "table": asdict(self.table),
-                    "size": self.size,
-                    "heads": list(self.heads),
-                    "width": self.width,
-                    **facts,
-                    "weights_sha256": digest,
-                },
+            return write_model(
+                target,
+                FORMAT,
+                self.state_dict(),
+                architecture=self.architecture,
+                sensor=asdict(self.sensor),
+                normalisation=self.normalisation.to_json(),
+                table=asdict(self.table),
+                size=self.size,
+                heads=list(self.heads),
+                width=self.width,
+                **facts,
             )
-        return digest
 
 
 def load_model(folder: str | os.PathLike[str]) -> LandCover:
@@ -198,13 +192,7 @@ def load_model(folder: str | os.PathLike[str]) -> LandCover:
     Raises:
         CheckpointError: missing, damaged, or of another format.
     """
-    home = Path(folder)
-    if not (home / CONFIG).is_file():
-        raise CheckpointError(f"{home} holds no {CONFIG}", remedy="run the stage that trains it (dvc repro)")
-    config = read_json(home / CONFIG)
-    if config.get("format") != FORMAT:
-        raise CheckpointError(f"{home / CONFIG}: format", seen=config.get("format"), expected=FORMAT)
-    try:
+    with read_model(folder, FORMAT) as (config, state):
         model = LandCover(
             config["architecture"],
             sensor_of(config["sensor"]),
@@ -214,9 +202,5 @@ def load_model(folder: str | os.PathLike[str]) -> LandCover:
             heads=tuple(config["heads"]),
             width=config["width"],
         )
-        model.load_state_dict(load_weights(home / WEIGHTS, config["weights_sha256"]))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{home / CONFIG} does not describe its weights", seen=str(error)[:200], remedy="train again"
-        ) from None
+        model.load_state_dict(state)
     return model.eval()

@@ -102,7 +102,7 @@ model.save(scratch / "model")
 # %%
 folder, tiling = scratch / "model", Tiling(64, 32)
 if own_scene:
-    from earth_observation.cli import model_folder
+    from core.tracking.find import model_folder
 
     folder, tiling = model_folder("models:/eo_pretraining@champion"), Tiling()
     files = scene_files(own_scene, load_model(folder).sensor, Path(own_scene).resolve().parent)

@@ -1,8 +1,12 @@
-"""What all tests share: every test starts from the same random state, so that a failure repeats."""
+"""What all tests share: one random state at their start, so that a failure repeats, and one thread a process."""
 
 from __future__ import annotations
 
+import os
 import random
+
+# Workers and the processes that tests start share the cores; before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

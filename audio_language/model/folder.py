@@ -10,35 +10,33 @@ from audio_language.model.clap import TemporalClap
 from audio_language.model.frontend import FrontEnd, FrontEndSettings
 from audio_language.model.tokenizer import CaptionTokenizer
 from core.errors import CheckpointError
-from core.files import atomic_directory, read_json, write_json
-from core.tracking.weights import load_weights, save_weights
+from core.files import atomic_directory, read_json
+from core.tracking.model_folder import CONFIG, WEIGHTS, read_model, write_model
 
 if TYPE_CHECKING:
     from audio_language.embed import SoundModel
 
 FORMAT = "kindred-sound-model/1"
-WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+PREPROCESSOR = "preprocessor_config.json"
 
 
 def save_model(model: SoundModel, folder: str | os.PathLike[str]) -> str:
     """Write ``model.safetensors``, ``config.json`` and ``tokenizer.json``; returns the weights' SHA-256."""
     net = model.net
     with atomic_directory(folder) as target:
-        digest = save_weights(target / WEIGHTS, net.state_dict())
         model.tokenizer.save(target)
-        config = {
-            "format": FORMAT,
-            "clap": net.config,
-            "head": None if net.head is None else net.head.settings,
-            "front_end": model.front.settings.to_json(),
-            "text_length": model.tokenizer.length,
-            "labels": model.labels,
-            "prompt": model.prompt,
-            "weights_sha256": digest,
-        }
-        write_json(target / CONFIG, config)
-    model.digest = digest
-    return digest
+        model.digest = write_model(
+            target,
+            FORMAT,
+            net.state_dict(),
+            clap=net.config,
+            head=None if net.head is None else net.head.settings,
+            front_end=model.front.settings.to_json(),
+            text_length=model.tokenizer.length,
+            labels=model.labels,
+            prompt=model.prompt,
+        )
+    return model.digest
 
 
 def load_model(folder: str | os.PathLike[str]) -> SoundModel:
@@ -51,34 +49,24 @@ def load_model(folder: str | os.PathLike[str]) -> SoundModel:
         CheckpointError: a file is missing, damaged or of another format.
     """
     home = Path(folder).expanduser()
-    if not (home / CONFIG).is_file():
-        raise CheckpointError(
-            f"model folder {home}",
-            seen=f"no {CONFIG}",
-            expected="a folder that save or save_pretrained wrote",
-        )
-    config = read_json(home / CONFIG)
-    if isinstance(config, dict) and config.get("model_type") == "clap":
+    if _is_transformers(home):
         return _from_transformers(home)
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{home / CONFIG}", seen=config, expected=f"format {FORMAT}, or model_type clap of transformers"
-        )
     from audio_language.embed import SoundModel
 
-    try:
+    with read_model(home, FORMAT) as (config, state):
         net = TemporalClap(config["clap"], head=config["head"])
-        net.load_state_dict(load_weights(home / WEIGHTS, config["weights_sha256"]))
+        net.load_state_dict(state)
         front = FrontEnd(FrontEndSettings(**config["front_end"]))
         tokenizer = CaptionTokenizer.from_folder(home, length=config["text_length"])
         return SoundModel(
             net, front, tokenizer, labels=config["labels"], prompt=config["prompt"],
             digest=config["weights_sha256"],
         )  # fmt: skip
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{home / CONFIG} does not describe its weights", seen=str(error), remedy="run the training again"
-        ) from None
+
+
+def _is_transformers(home: Path) -> bool:
+    config = read_json(home / CONFIG) if (home / CONFIG).is_file() else {}
+    return isinstance(config, dict) and config.get("model_type") == "clap"
 
 
 def _from_transformers(home: Path) -> SoundModel:

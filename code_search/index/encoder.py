@@ -11,8 +11,8 @@ import numpy as np
 
 from code_search.ranker import Ranker, load_ranker
 from core.errors import DataError, KindredError
+from core.tracking.find import REGISTRY, model_folder
 
-REGISTRY = "models:/"
 REGISTERED = "models:/code_search@champion"
 """The model that `kindred index` takes when none is named and one was registered."""
 
@@ -55,32 +55,6 @@ def registered_model() -> str | None:
 
     file = database_file(tracking_uri())
     return REGISTERED if file is None or file.is_file() else None
-
-
-def model_folder(reference: str | os.PathLike[str]) -> Path:
-    """The folder of an encoder: ``reference`` itself, or that of ``models:/NAME@ALIAS`` or ``/VERSION``.
-
-    Raises:
-        DataError: there is no such folder, or no encoder in it.  RegistryError: no such registered model.
-    """
-    name = os.fspath(reference)
-    if name.startswith(REGISTRY):
-        from core.tracking.catalog import local_model
-
-        model, _, version = name.removeprefix(REGISTRY).replace("@", "/").partition("/")
-        folder, _ = local_model(model, version or "champion")
-    else:
-        folder = Path(name).expanduser().absolute()
-    for place in (folder, *sorted(folder.glob("artifacts/*"))):
-        if (place / "model.safetensors").is_file() and (place / "config.json").is_file():
-            return place
-    raise DataError(
-        f"model {name}",
-        seen="no such folder"
-        if not folder.is_dir()
-        else f"{folder} without model.safetensors and config.json",
-        expected="the folder of an encoder, or models:/NAME@ALIAS",
-    )
 
 
 def keep_model(reference: str, folder: Path) -> str:

@@ -11,15 +11,13 @@ from code_search.model.fields import FieldedText
 from code_search.ranker import load_ranker
 from code_search.tokenize import CodeTokenizer
 from core.encoders.text import TransformerText
-from core.errors import CheckpointError
-from core.files import atomic_directory, read_json, write_json
-from core.tracking.weights import load_weights, save_weights
+from core.files import atomic_directory
+from core.tracking.model_folder import read_model, write_model
 
 if TYPE_CHECKING:
     from code_search.model.encoder import CodeEncoder
 
 FORMAT = "kindred-code-encoder/1"
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 @dataclass(frozen=True)
@@ -35,22 +33,18 @@ def save_encoder(encoder: CodeEncoder, folder: str | os.PathLike[str]) -> str:
     """Write an encoder's folder, whole or not at all; returns the SHA-256 of its weights."""
     kind = next(kind.name for kind in _KINDS if isinstance(encoder.module, kind.module))
     with atomic_directory(folder) as target:
-        digest = save_weights(target / WEIGHTS, encoder.module.state_dict())
         settings: Any = encoder.module.settings
-        write_json(
-            target / CONFIG,
-            {
-                "format": FORMAT,
-                "encoder": {"kind": kind, "settings": settings},
-                "markers": encoder.tokenizer.save(target),
-                "code_length": encoder.code_length,
-                "text_length": encoder.text_length,
-                "ranker": None if encoder.ranker is None else encoder.ranker.save(target),
-                "weights_sha256": digest,
-            },
+        encoder.digest = write_model(
+            target,
+            FORMAT,
+            encoder.module.state_dict(),
+            encoder={"kind": kind, "settings": settings},
+            markers=encoder.tokenizer.save(target),
+            code_length=encoder.code_length,
+            text_length=encoder.text_length,
+            ranker=None if encoder.ranker is None else encoder.ranker.save(target),
         )
-    encoder.digest = digest
-    return digest
+    return encoder.digest
 
 
 def load_encoder(folder: str | os.PathLike[str], *, precision: str = "32") -> CodeEncoder:
@@ -66,11 +60,7 @@ def load_encoder(folder: str | os.PathLike[str], *, precision: str = "32") -> Co
     from code_search.model.encoder import CodeEncoder
 
     home = Path(folder)
-    config = _read_config(home / CONFIG)
-    try:
-        if config["format"] != FORMAT:
-            raise CheckpointError(f"format of {home / CONFIG}", seen=config["format"], expected=FORMAT)
-        state = load_weights(home / WEIGHTS, config["weights_sha256"])
+    with read_model(home, FORMAT) as (config, state):
         kind, settings = config["encoder"]["kind"], config["encoder"]["settings"]
         module: Any = FieldedText(**settings) if kind == "static" else TransformerText.from_settings(settings)
         module.load_state_dict(state)
@@ -79,14 +69,3 @@ def load_encoder(folder: str | os.PathLike[str], *, precision: str = "32") -> Co
             module.eval(), tokenizer, code_length=config["code_length"], text_length=config["text_length"],
             digest=config["weights_sha256"], ranker=load_ranker(home), precision=precision,
         )  # fmt: skip
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{home / CONFIG} does not describe its weights", seen=str(error), remedy="run the training again"
-        ) from None
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    config = read_json(path)
-    if not isinstance(config, dict) or "format" not in config:
-        raise CheckpointError(f"{path}", seen=config, expected=f"the configuration of an encoder, {FORMAT}")
-    return config

@@ -78,7 +78,7 @@ def _pipeline(root: Path, name: str) -> dict[str, Any]:
         }
         for key, metric in result.metrics.items()
     ]
-    costs = _costs(root, result)
+    costs = _costs(root, name)
     return {
         "name": name,
         "title": result.title,
@@ -92,7 +92,7 @@ def _pipeline(root: Path, name: str) -> dict[str, Any]:
         "tables": [table.model_dump() for table in result.tables],
         "notes": list(result.notes),
         "costs": costs,
-        "seconds": sum(cost["seconds"] or 0.0 for cost in costs) or None,
+        "seconds": sum(cost["seconds"] for cost in costs) or None,
         "peak_mib": max((cost["peak_mib"] or 0.0 for cost in costs), default=0.0) or None,
         "params": flatten(_yaml(root / "pipelines" / name / "params.yaml")),
         "model": asdict(registered) if registered else None,
@@ -100,20 +100,17 @@ def _pipeline(root: Path, name: str) -> dict[str, Any]:
     }
 
 
-def _costs(root: Path, result: Result) -> list[dict[str, Any]]:
-    """Seconds and peak MiB by stage, in the order of ``dvc.yaml``: of this machine, else as the result tells them."""
+def _costs(root: Path, name: str) -> list[dict[str, Any]]:
+    """Seconds and peak MiB by stage on this machine, in the order of ``dvc.yaml``."""
     try:
-        here = stage_costs(result.pipeline, root)
+        known = stage_costs(name, root)
     except (KindredError, KeyError, TypeError):
-        here = {"seconds": {}, "peak_mib": {}}  # a damaged record costs one figure, not the report
-    seconds = {**result.seconds, **here["seconds"]}
-    peaks = {**result.peak_mib, **here["peak_mib"]}
-    told = dict.fromkeys([*result.seconds, *result.peak_mib])
-    stages = dict.fromkeys([*_stages(root / "pipelines" / result.pipeline / "dvc.yaml"), *told])
-    found = [
-        {"stage": stage, "seconds": seconds.get(stage), "peak_mib": peaks.get(stage)} for stage in stages
+        return []  # a damaged record costs one figure, not the report
+    return [
+        {"stage": stage, "seconds": known["seconds"][stage], "peak_mib": known["peak_mib"].get(stage)}
+        for stage in _stages(root / "pipelines" / name / "dvc.yaml")
+        if stage in known["seconds"]
     ]
-    return [cost for cost in found if cost["seconds"] is not None or cost["peak_mib"] is not None]
 
 
 def _stages(file: Path) -> list[str]:

@@ -66,8 +66,6 @@ class Result(Settings):
     figures: list[Figure] = Field(default_factory=list)
     tables: list[Table] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
-    seconds: dict[str, float | None] = Field(default_factory=dict)
-    peak_mib: dict[str, float | None] = Field(default_factory=dict)
 
     @property
     def score(self) -> float | None:

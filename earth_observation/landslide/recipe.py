@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
-from core.errors import CheckpointError, DataError
-from core.files import atomic_directory, read_json, write_json
+from core.errors import DataError
+from core.files import atomic_directory, write_json
 from core.learning.determinism import seed_everything
-from core.tracking.weights import load_weights, save_weights
+from core.tracking.model_folder import read_model, write_model
 from earth_observation.data.checks import Limits
 from earth_observation.landslide.ground import Ground, brightest, cut_ground
 from earth_observation.landslide.maps import write_landslide_maps
 from earth_observation.landslide.net import TwoSourceNet
 from earth_observation.landslide.score import landslide_metrics
-from earth_observation.model import CONFIG, WEIGHTS
 
 FORMAT = "kindred-landslide/1"
 WIDTHS = (16, 32, 32, 32)
@@ -53,9 +51,8 @@ def learn_and_map(
     metrics = landslide_metrics(net, tiles["test"], ground.known.shape, metres=ground.metres)  # type: ignore[arg-type]
     with atomic_directory(out) as folder:
         (folder / "model").mkdir()
-        digest = save_weights(folder / "model" / WEIGHTS, net.state_dict())
-        facts = {"format": FORMAT, "width": width, "tile": tile, "white": white, "metres": ground.metres}
-        write_json(folder / "model" / CONFIG, {**facts, "weights_sha256": digest})
+        facts = {"width": width, "tile": tile, "white": white, "metres": ground.metres}
+        write_model(folder / "model", FORMAT, net.state_dict(), **facts)
         report = {
             "metrics": metrics,
             "tiles": {split: len(one["mask"]) for split, one in tiles.items()},
@@ -73,19 +70,14 @@ def map_with(model: str | os.PathLike[str], ground: Ground, out: str | os.PathLi
     Raises:
         CheckpointError: no such model, or a damaged one.
     """
-    home = Path(model)
-    if not (home / CONFIG).is_file():
-        raise CheckpointError(f"{home} holds no {CONFIG}", remedy="give the folder `model` of a training")
-    config = read_json(home / CONFIG)
-    if config.get("format") != FORMAT:
-        raise CheckpointError(f"{home / CONFIG}: format", seen=config.get("format"), expected=FORMAT)
+    with read_model(model, FORMAT) as (config, state):
+        net = TwoSourceNet(widths=WIDTHS, width=config["width"])
+        net.load_state_dict(state)
     ratio = max(ground.metres / config["metres"], config["metres"] / ground.metres)
     if ratio > Limits().gsd_ratio:
         raise DataError(
             "picture", seen=f"{ground.metres:g} m a pixel", expected=f"{config['metres']:g}, as in training",
             remedy="warp the picture (gdalwarp -tr)",
         )  # fmt: skip
-    net = TwoSourceNet(widths=WIDTHS, width=config["width"])
-    net.load_state_dict(load_weights(home / WEIGHTS, config["weights_sha256"]))
     with atomic_directory(out) as folder:
         return write_landslide_maps(net, ground, folder, tile=config["tile"], white=config["white"])

@@ -14,13 +14,14 @@ import numpy as np
 from core.data.parallel import parallel_map
 from core.errors import ConfigError, DataError
 from core.files import sha256_file, write_json
+from core.tracking.model_folder import WEIGHTS
 from earth_observation.data.checks import Limits, check_geometry, cloud_share
 from earth_observation.data.opened import Grid
 from earth_observation.data.raster import RasterStack, known
 from earth_observation.data.scale import Scale, choose_scale
 from earth_observation.data.sources import LOOK
 from earth_observation.labels import NODATA, colour_map
-from earth_observation.model import WEIGHTS, LandCover, stride_of
+from earth_observation.model import LandCover, stride_of
 from earth_observation.scene.embedding import write_embedding
 from earth_observation.scene.geotiff import CACHE_MIB, as_cog, map_profile
 from earth_observation.scene.rows import map_rows

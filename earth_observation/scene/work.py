@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from core.tracking.model_folder import CONFIG
 from earth_observation.data.opened import Grid, shared_raster
 from earth_observation.data.raster import RasterStack, known
 from earth_observation.data.scale import Scale
-from earth_observation.model import CONFIG, LandCover, load_model
+from earth_observation.model import LandCover, load_model
 
 CLOUDY_SCL = (0, 1, 3, 8, 9, 10)
 """Scene-classification values of Sentinel-2 that hide the ground: no data, defects, shadow, clouds, cirrus."""

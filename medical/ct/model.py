@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from core.encoders import image_encoder
-from core.errors import CheckpointError
-from core.files import atomic_directory, read_json, write_json
-from core.tracking.weights import load_weights, save_weights
+from core.files import atomic_directory
+from core.tracking.model_folder import read_model, write_model
 from medical.ct.augment import to_input
 
 FORMAT = "kindred-ct-encoder/1"
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 class SliceEncoder:
@@ -57,15 +54,14 @@ class SliceEncoder:
     def save(self, folder: str | os.PathLike[str]) -> str:
         """Write the folder, whole or not at all; returns the SHA-256 of the weights."""
         with atomic_directory(folder) as target:
-            self.digest = save_weights(target / WEIGHTS, self.module.state_dict())
-            config = {
-                "format": FORMAT,
-                "architecture": self.architecture,
-                "window": self.window,
-                "size": self.size,
-                "weights_sha256": self.digest,
-            }
-            write_json(target / CONFIG, config)
+            self.digest = write_model(
+                target,
+                FORMAT,
+                self.module.state_dict(),
+                architecture=self.architecture,
+                window=self.window,
+                size=self.size,
+            )
         return self.digest
 
 
@@ -94,16 +90,10 @@ def load_encoder(folder: str | os.PathLike[str]) -> SliceEncoder:
     Raises:
         CheckpointError: a file is missing, damaged, or not one of these.
     """
-    home = Path(folder)
-    config = read_json(home / CONFIG)
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"format of {home / CONFIG}", expected=FORMAT)
-    module = image_encoder(channels=1, **config["architecture"])
-    try:
-        module.load_state_dict(load_weights(home / WEIGHTS, config["weights_sha256"]))
-    except RuntimeError as error:
-        raise CheckpointError(f"weights in {home} do not fit {CONFIG}", seen=str(error)) from None
-    return SliceEncoder(
-        module.eval(), architecture=config["architecture"], window=config["window"], size=config["size"],
-        digest=config["weights_sha256"],
-    )  # fmt: skip
+    with read_model(folder, FORMAT) as (config, state):
+        module = image_encoder(channels=1, **config["architecture"])
+        module.load_state_dict(state)
+        return SliceEncoder(
+            module.eval(), architecture=config["architecture"], window=config["window"], size=config["size"],
+            digest=config["weights_sha256"],
+        )  # fmt: skip

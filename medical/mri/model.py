@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +13,10 @@ from torch import nn
 from core.encoders.heads import ProjectionHead
 from core.encoders.unet import UNet
 from core.errors import CheckpointError, ConfigError
-from core.files import atomic_directory, read_json, write_json
-from core.tracking.weights import load_weights, save_weights
+from core.files import atomic_directory
+from core.tracking.model_folder import read_model, write_model
 
 FORMAT = "kindred-mri-unet/1"
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PUBLISHED_WIDTHS = (16, 32, 64, 128, 128, 128)
 
 
@@ -128,10 +126,9 @@ def save_model(
         facts: plain values to keep beside them (structures, spacing).
     """
     with atomic_directory(folder) as target:
-        digest = save_weights(target / WEIGHTS, net.state_dict())
-        config = {"format": FORMAT, "stage": stage, "architecture": asdict(architecture), **facts}
-        write_json(target / CONFIG, {**config, "weights_sha256": digest})
-    return digest
+        return write_model(
+            target, FORMAT, net.state_dict(), stage=stage, architecture=asdict(architecture), **facts
+        )
 
 
 def load_model(
@@ -149,32 +146,25 @@ def load_model(
     Raises:
         CheckpointError: damaged or missing, or made for other images, classes or another stage.
     """
-    place = Path(folder)
-    if not (place / CONFIG).is_file():
-        raise CheckpointError(f"{place} holds no {CONFIG}", remedy="run the stage that trains it (dvc repro)")
-    config = read_json(place / CONFIG)
-    if config.get("format") != FORMAT:
-        raise CheckpointError(f"{place / CONFIG}: format", seen=config.get("format"), expected=FORMAT)
-    raw = config["architecture"]
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
-    }
-    architecture = Architecture(**values)
-    wanted = (
-        ("image size", architecture.size, tuple(size) if size is not None else architecture.size),
-        ("classes", architecture.classes, architecture.classes if classes is None else classes),
-    )
-    for what, seen, expected in wanted:
-        if seen != expected:
+    with read_model(folder, FORMAT) as (config, state):
+        raw = dict(config["architecture"])
+        architecture = Architecture.of(raw.pop("size"), raw.pop("classes"), raw)
+        wanted = (
+            ("image size", architecture.size, tuple(size) if size is not None else architecture.size),
+            ("classes", architecture.classes, architecture.classes if classes is None else classes),
+        )
+        for what, seen, expected in wanted:
+            if seen != expected:
+                raise CheckpointError(
+                    f"{folder}: {what} of the network",
+                    seen=seen,
+                    expected=str(expected),
+                    remedy="pretrain again with these settings",
+                )
+        if stages and config["stage"] not in stages:
             raise CheckpointError(
-                f"{place}: {what} of the network",
-                seen=seen,
-                expected=str(expected),
-                remedy="pretrain again with these settings",
+                f"{folder}: stage", seen=config["stage"], expected=f"one of {', '.join(stages)}"
             )
-    if stages and config["stage"] not in stages:
-        raise CheckpointError(f"{place}: stage", seen=config["stage"], expected=f"one of {', '.join(stages)}")
-    net = build_unet(architecture)
-    with torch.no_grad():
-        net.load_state_dict(load_weights(place / WEIGHTS, config["weights_sha256"]))
+        net = build_unet(architecture)
+        net.load_state_dict(state)
     return net.eval(), architecture, config

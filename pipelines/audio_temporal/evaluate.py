@@ -14,7 +14,6 @@ def main(params: Params, stage: Stage) -> None:
     from audio_language.report import report
     from audio_language.tasks import draw_items
     from core.files import atomic_directory, read_json
-    from core.stage import stage_costs
     from core.tracking.result import write_result
 
     out, settings = stage.outputs, params.evaluate
@@ -49,7 +48,6 @@ def main(params: Params, stage: Stage) -> None:
         "demo": demo,
         "data_digest": validation["data_digest"],
         **found,
-        **stage_costs(stage.pipeline),
     }
     write_result(out / "metrics.json", result)
 

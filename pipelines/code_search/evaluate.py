@@ -15,7 +15,6 @@ def main(params: Params, stage: Stage) -> None:
     from code_search.report import evaluate
     from code_search.tables import load_split
     from core.files import atomic_directory, read_json
-    from core.stage import stage_costs
     from core.tracking.result import write_result
 
     settings, out = params.evaluate, stage.outputs
@@ -46,7 +45,6 @@ def main(params: Params, stage: Stage) -> None:
         "demo": False,
         "data_digest": validation["data_digest"],
         **found,
-        **stage_costs(stage.pipeline),
     }
     write_result(out / "metrics.json", result)
 

@@ -12,7 +12,6 @@ def main(params: Params, stage: Stage) -> None:
     import pandas as pd
 
     from core.files import atomic_directory, read_json
-    from core.stage import stage_costs
     from core.tracking.result import write_result
     from medical.ct.report import evaluate
     from medical.ct.sources import small_images
@@ -49,7 +48,6 @@ def main(params: Params, stage: Stage) -> None:
         "demo": demo,
         "data_digest": digest,
         **found,
-        **stage_costs(stage.pipeline),
     }
     write_result(out / "metrics.json", result)
 

@@ -12,7 +12,6 @@ def main(params: Params, stage: Stage) -> None:
 
     from core.files import atomic_directory, read_json
     from core.learning.determinism import set_threads
-    from core.stage import stage_costs
     from core.tracking.result import write_result
     from medical.ecg.demo import EVENTS_FILE
     from medical.ecg.model.folder import load_network
@@ -48,7 +47,6 @@ def main(params: Params, stage: Stage) -> None:
         "demo": demo,
         "data_digest": validation["data_digest"],
         **found,
-        **stage_costs(stage.pipeline),
     }
     write_result(out / "metrics.json", result)
 

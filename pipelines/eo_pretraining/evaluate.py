@@ -9,7 +9,6 @@ from earth_observation.settings import Params
 def main(params: Params, stage: Stage) -> None:
     """Score the model and map a scene; write metrics.json, figures and GeoTIFFs."""
     from core.files import atomic_directory, read_json
-    from core.stage import stage_costs
     from core.tracking.result import write_result
     from earth_observation.data.items import load_items
     from earth_observation.data.store import ChipStore
@@ -52,7 +51,6 @@ def main(params: Params, stage: Stage) -> None:
         "demo": demo,
         "data_digest": validation["data_digest"],
         **found,
-        **stage_costs(stage.pipeline),
     }
     write_result(out / "metrics.json", result)
 

@@ -9,7 +9,6 @@ from medical.mri.settings import Params
 def main(params: Params, stage: Stage) -> None:
     """Score every fine-tuned network; write metrics.json, patients.csv, masks and figures."""
     from core.files import atomic_directory, read_json
-    from core.stage import stage_costs
     from core.tracking.result import write_result
     from medical.mri.prepared import load_prepared
     from medical.mri.report import evaluate
@@ -40,7 +39,6 @@ def main(params: Params, stage: Stage) -> None:
         "demo": demo,
         "data_digest": validation["data_digest"],
         **found,
-        **stage_costs(stage.pipeline),
     }
     write_result(out / "metrics.json", result)
 

@@ -10,7 +10,6 @@ def main(params: Params, stage: Stage) -> None:
     """Measure the model on the test patients; write metrics.json, tables and figures."""
     from core.files import atomic_directory, read_json
     from core.learning.determinism import set_threads
-    from core.stage import stage_costs
     from core.tracking.result import write_result
     from medical.alignment.model.folder import load_space
     from medical.alignment.prepared import load_prepared
@@ -41,7 +40,6 @@ def main(params: Params, stage: Stage) -> None:
         "demo": demo,
         "data_digest": validation["data_digest"],
         **found,
-        **stage_costs(stage.pipeline),
     }
     write_result(out / "metrics.json", result)
 

@@ -278,6 +278,8 @@ def test_the_comparison_leaves_out_what_would_read_the_answers(store, monkeypatc
         "raw pixels",
         "random init",
         "MoCo hard",
+        "random init ViT",
+        "MoCo hard ViT",
         "S1 random init",
         "S1 MoCo hard",
     }

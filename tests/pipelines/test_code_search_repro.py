@@ -50,7 +50,6 @@ def test_one_run_writes_everything(finished):
     result = read_result(out / "metrics.json")
     assert result.score is not None
     assert {"mrr_bm25_shown", "mrr_dense_hidden", "mrr_hybrid_full", "gain_full"} <= set(result.metrics)
-    assert set(result.seconds) >= set(STAGES[:4])
     assert all((out / figure.file).is_file() for figure in result.figures)
     validation = json.loads((out / "validation.json").read_text())
     assert validation["data_digest"] == result.data_digest

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from core.encoders.text import TransformerText
-from core.errors import CheckpointError
-from core.files import atomic_directory, read_json, write_json
-from core.tracking.weights import load_weights, save_weights
+from core.files import atomic_directory
+from core.tracking.model_folder import read_model, write_model
 from medical.alignment.findings import FindingHead
 from medical.alignment.model.lora import has_lora, merge_lora, save_adapters
 from medical.alignment.model.towers import Architecture, Towers
@@ -20,7 +19,7 @@ from medical.alignment.space import Space
 from medical.alignment.tokens import ReportTokenizer
 
 FORMAT = "kindred-alignment/1"
-WEIGHTS, CONFIG, ADAPTERS = "model.safetensors", "config.json", "adapters"
+ADAPTERS = "adapters"
 
 
 def save_space(space: Space, folder: str | os.PathLike[str]) -> str:
@@ -40,30 +39,28 @@ def save_space(space: Space, folder: str | os.PathLike[str]) -> str:
 
             shutil.copytree(known, target / ADAPTERS)
         text: Any = modules["towers"].text
-        digest = save_weights(target / WEIGHTS, modules.state_dict())
         space.tokenizer.save(target)
         alignment = space.alignment
-        config = {
-            "format": FORMAT,
-            "architecture": space.towers.architecture.to_json(),
-            "text": text.settings,
-            "text_length": space.tokenizer.length,
-            "preprocessing": space.preprocessing.to_json(),
-            "objective": {
+        space.digest = write_model(
+            target,
+            FORMAT,
+            modules.state_dict(),
+            architecture=space.towers.architecture.to_json(),
+            text=text.settings,
+            text_length=space.tokenizer.length,
+            preprocessing=space.preprocessing.to_json(),
+            objective={
                 "method": alignment.method,
                 "edge": alignment.edge,
                 "smoothing": alignment.smoothing,
                 "negatives": alignment.negatives,
             },
-            "labels": space.head.labels if space.head is not None else None,
-            "prompts": space.prompts,
-            "calibration": space.calibration,
-            "facts": {name: value for name, value in space.facts.items() if name != "adapters"},
-            "weights_sha256": digest,
-        }
-        write_json(target / CONFIG, config)
-    space.digest = digest
-    return digest
+            labels=space.head.labels if space.head is not None else None,
+            prompts=space.prompts,
+            calibration=space.calibration,
+            facts={name: value for name, value in space.facts.items() if name != "adapters"},
+        )
+    return space.digest
 
 
 def load_space(folder: str | os.PathLike[str]) -> Space:
@@ -73,14 +70,7 @@ def load_space(folder: str | os.PathLike[str]) -> Space:
         CheckpointError: a file is missing, damaged or of another format.
     """
     home = Path(folder)
-    if not (home / CONFIG).is_file():
-        raise CheckpointError(
-            f"model folder {home}", seen=f"no {CONFIG}", expected="what the pretrain stage writes"
-        )
-    config = read_json(home / CONFIG)
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"{home / CONFIG}", seen=config, expected=f"format {FORMAT}")
-    try:
+    with read_model(home, FORMAT) as (config, state):
         architecture = Architecture.from_json(config["architecture"])
         towers = Towers(architecture, TransformerText.from_settings(config["text"]))
         objective = config["objective"]
@@ -97,11 +87,7 @@ def load_space(folder: str | os.PathLike[str]) -> Space:
             facts=config["facts"],
             digest=config["weights_sha256"],
         )
-        space.modules().load_state_dict(load_weights(home / WEIGHTS, config["weights_sha256"]))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{home / CONFIG} does not describe its weights", seen=str(error), remedy="run the training again"
-        ) from None
+        space.modules().load_state_dict(state)
     if (home / ADAPTERS).is_dir():
         space.facts["adapters"] = str(home / ADAPTERS)
     for module in space.modules().values():

@@ -31,8 +31,6 @@ METRICS = {
         {"title": "By language", "columns": ["language", "MRR"], "rows": [["python", 0.63], ["go", None]]}
     ],
     "notes": ["A note."],
-    "seconds": {"train": 185.0},
-    "peak_mib": {"train": 1200.4},
 }
 
 
@@ -64,7 +62,10 @@ def write(tmp_path) -> Callable[[dict], Path]:
         }
         (outputs / "registered.json").write_text(json.dumps(registered))
         definition.mkdir(parents=True, exist_ok=True)
-        (definition / "dvc.yaml").write_text("stages: {}\n")
+        (definition / "dvc.yaml").write_text("stages: {train: {cmd: train}}\n")
+        kept = tmp_path / ".kindred" / "stages" / name
+        kept.mkdir(parents=True, exist_ok=True)
+        (kept / "train.json").write_text(json.dumps({"seconds": 185.0, "peak_mib": 1200.4}))
         (definition / "params.yaml").write_text("train:\n  steps: 4000\nseed: 0\n")
         return tmp_path
 
