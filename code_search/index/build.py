@@ -16,13 +16,13 @@ from pathlib import Path
 from code_search.index.compose import Part, compose, empty_snapshot
 from code_search.index.embed import NO_MODEL, embed
 from code_search.index.encoder import Encoder, registered_model
-from core.tracking.find import REGISTRY, model_folder
 from code_search.index.files import SIGNATURES, Options, Scan, SeenFile, read_files, remember, rules, scan
 from code_search.index.location import default_location, indexable_root, prepare_location
 from code_search.index.progress import Pace, Progress
 from code_search.index.snapshot import Description, FileRecord, ModelRecord, Snapshot, row_spans
 from code_search.index.store import Store
 from core.errors import DataError
+from core.tracking.find import REGISTRY, model_folder
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from core.report.evidence import evidence_view, read_evidence
 from core.report.history import changes, previous_run
 from core.stage import stage_costs
 from core.tracking.registry import read_registered
-from core.tracking.result import Result, read_result
+from core.tracking.result import read_result
 from core.tracking.run import flatten
 from core.tracking.store import provenance
 
