@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.cli.exit_codes import NOTHING_FOUND, STOPPED
 from core.errors import DataError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def search(
     short: Annotated[bool, typer.Option("--short", help="Places only, no lines of code.")] = False,
     index_dir: IndexDir = None,
 ) -> None:
-    """Find functions: path:start-end, name and score, best first. Exit status 1 where nothing was found."""
+    """Find functions: path:start-end, name and score, best first. Exit code 3 where nothing was found."""
     from code_search.index.printing import print_results
 
     opened, below = _open(path, index_dir)
@@ -101,7 +102,7 @@ def search(
     else:
         print_results(results, opened.root, short=short)
     if not results:
-        raise typer.Exit(1)
+        raise typer.Exit(NOTHING_FOUND)
 
 
 @app.command()
@@ -194,6 +195,6 @@ def _plain_failures(what: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _note(f"\nstopped; {what} keeps what was done: run the same command to go on")
-        raise typer.Exit(130) from None
+        raise typer.Exit(STOPPED) from None
     except OSError as error:
         raise DataError(f"{what} failed: {error.strerror or error}", seen=error.filename or "") from None

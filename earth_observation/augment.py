@@ -71,20 +71,6 @@ def random_crop(x: Tensor, crop: int, area: float) -> Tensor:
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def middle_crop(x: Tensor, crop: int) -> Tensor:
-    """(B, C, H, W) uint8 -> the middle (B, C, crop, crop) float32 in [0, 1]; smaller images are enlarged.
-
-    >>> middle_crop(torch.full((1, 1, 4, 4), 255, dtype=torch.uint8), 2).tolist()
-    [[[[1.0, 1.0], [1.0, 1.0]]]]
-    """
-    x = x.float() / 255
-    height, width = x.shape[2:]
-    if min(height, width) < crop:
-        return F.interpolate(x, (crop, crop), mode="bilinear", align_corners=False)
-    top, left = (height - crop) // 2, (width - crop) // 2
-    return x[:, :, top : top + crop, left : left + crop]
-
-
 def gaussian_blur(x: Tensor, sigma: Tensor, radius: int = 4) -> Tensor:
     """Blur each image with its own sigma (B,), edges reflected; two passes of one axis each."""
     offsets = torch.arange(-radius, radius + 1, dtype=x.dtype)

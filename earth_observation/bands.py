@@ -131,18 +131,28 @@ def band_of_file(stem: str, sensor: Sensor) -> str | None:
     return band_name(parts[-1], sensor) if re.search("[A-Za-z]", parts[-1]) else None
 
 
-def order_by_name(found: Sequence[str], sensor: Sensor, *, where: str) -> list[int]:
-    """For each band of the sensor, its position among ``found`` names.
+FILLABLE = {"s2_l1c": ("B10",)}
+"""Bands without which a scene can still be read for a trained model: L2A products have no cirrus band."""
+
+
+def order_by_name(found: Sequence[str], sensor: Sensor, *, where: str, fill: bool = False) -> list[int]:
+    """For each band of the sensor, its position among ``found`` names; -1 for a band that is to be filled.
+
+    Args:
+        fill: let B10 alone be missing where a 13-band model reads a 12-band product; see `filled_note`.
 
     Raises:
         DataError: a band is missing or given twice; says what to do, B10 of L2A products included.
+
+    >>> order_by_name([band for band in S2_BANDS if band != "B10"], SENSORS["s2_l1c"], where="x", fill=True)[9:]
+    [9, -1, 10, 11]
     """
     names = [band_name(text, sensor) for text in found]
     twice = sorted({name for name in names if name is not None and names.count(name) > 1})
     missing = [band for band in sensor.bands if band not in names]
     if twice:
         raise DataError(f"{where}: bands given twice", seen=twice, expected="each band once")
-    if missing:
+    if missing and not (fill and tuple(missing) == FILLABLE.get(sensor.name)):
         remedy = "add the files of these bands, or name the bands in the GeoTIFF's descriptions"
         if missing == ["B10"]:
             remedy = "this looks like an L2A product, which has no B10: use sensor s2_l2a"
@@ -152,4 +162,18 @@ def order_by_name(found: Sequence[str], sensor: Sensor, *, where: str) -> list[i
             expected=f"{', '.join(sensor.bands)} ({sensor.name})",
             remedy=remedy,
         )
-    return [names.index(band) for band in sensor.bands]
+    return [names.index(band) if band in names else -1 for band in sensor.bands]
+
+
+def filled_note(bands: Sequence[str]) -> str:
+    """What is said wherever `order_by_name` let bands be missing.
+
+    As the authors of SSL4EO-S12 do, they are 0 after normalisation.
+
+    >>> filled_note(["B10"])[:20]
+    'B10 is missing (an L'
+    """
+    return (
+        f"{', '.join(bands)} is missing (an L2A product?) and is read as 0 after normalisation: the model was trained "
+        "on L1C with this band, so that the scene lies outside of what it knows, and accuracy may drop"
+    )

@@ -74,7 +74,8 @@ def landslides(
         Path | None, typer.Argument(help="Elevation of the same ground, in metres, on any grid.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Raster of known landslides (1, 0; 255 unknown) to learn from.")
+        Path | None,
+        typer.Option(help="Known landslides to learn from: a raster (1, 0; 255 unknown), or GeoJSON polygons."),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Folder `model` of an earlier training, instead of labels.")

@@ -90,14 +90,50 @@ def neighbour_probe(
 
 def micro_score(truth: np.ndarray, scores: np.ndarray, groups: Sequence[str], bootstrap: int) -> Score:
     """Micro mAP with its interval over groups (none for ``bootstrap`` 0)."""
+    return _scored(truth, scores, groups, bootstrap, lambda y, s: average_precision(y, s)["micro"])
+
+
+def class_scores(
+    truth: np.ndarray, scores: np.ndarray, groups: Sequence[str], bootstrap: int, one_class: bool
+) -> dict[str, tuple[str, Score]]:
+    """What a class head is worth: name -> (label, score): mAP and F1, micro and macro, and accuracy.
+
+    F1 is at a probability of one half. Accuracy is given for data of ``one_class`` a chip.
+    """
+    parts: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], float]]] = {
+        "map": ("mAP", lambda y, s: average_precision(y, s)["micro"]),
+        "map_macro": ("macro mAP", lambda y, s: average_precision(y, s)["macro"]),
+        "f1_micro": ("micro F1 at 0.5", lambda y, s: f1_scores(y, s)["micro"]),
+        "f1_macro": ("macro F1 at 0.5", lambda y, s: f1_scores(y, s)["macro"]),
+    }
+    found = {
+        name: (label, _scored(truth, scores, groups, bootstrap, statistic))
+        for name, (label, statistic) in parts.items()
+    }
+    if one_class:
+        found["accuracy"] = ("accuracy", accuracy_score(truth, scores, groups, bootstrap))
+    return found
+
+
+def _scored(
+    truth: np.ndarray,
+    scores: np.ndarray,
+    groups: Sequence[str],
+    bootstrap: int,
+    statistic: Callable[[np.ndarray, np.ndarray], float],
+) -> Score:
     classes = truth.shape[1]
     rows = np.hstack([truth, scores])
 
-    def micro(drawn: np.ndarray) -> float:
-        return average_precision(drawn[:, :classes], drawn[:, classes:])["micro"]
+    def of_rows(drawn: np.ndarray) -> float:
+        return statistic(drawn[:, :classes], drawn[:, classes:])
 
-    value = micro(rows)
-    low, high = bootstrap_interval(rows, groups, bootstrap, statistic=micro) if bootstrap else (value, value)
+    value = of_rows(rows)
+    low, high = (
+        bootstrap_interval(rows, groups, bootstrap, statistic=of_rows)
+        if bootstrap and np.isfinite(value)
+        else (value, value)
+    )
     return Score(value, low, high, len(truth), scores)
 
 
@@ -174,8 +210,3 @@ def class_table(truth: np.ndarray, scores: np.ndarray, names: Sequence[str]) -> 
         value = average_precision(truth[:, k : k + 1], scores[:, k : k + 1])["macro"] if usable else None
         rows.append([name, hits, None if value is None else round(value, 4)])
     return rows
-
-
-def f1_of(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """F1 at one half, micro and macro."""
-    return f1_scores(truth, scores)

@@ -75,6 +75,8 @@ def mapped_scene(
     folder: Path,
     *,
     path: str | None,
+    mask: str | None = None,
+    scale: str = "auto",
     tile: int,
     stride: int,
     batch_size: int,
@@ -83,7 +85,8 @@ def mapped_scene(
     """Map a scene into ``folder / "scene"`` for the evaluation; returns its figure for the report.
 
     Args:
-        path: the scene (a file, a folder of bands, a STAC item); None takes an image of the test split.
+        path: the scene (a file, a folder of bands, a STAC item); None takes an image of the test split, with its own
+            mask and scale. mask: scene classification of the named scene. scale: how its numbers are stored.
     """
     from earth_observation.data.own import scene_files
     from earth_observation.scene import Tiling, map_scene
@@ -91,13 +94,16 @@ def mapped_scene(
     tiling = Tiling(tile, stride, batch_size, scheduler)
     if path is not None:
         files: Sequence[str] = scene_files(path, layout.sensors[product], Path(path).parent)
-        rule, order = "auto", None
+        rule, order, hidden = scale, None, mask or ""
     else:
         item = scene_of(items, product) if layout.georeferenced else None
         if item is None:
             return []
         files, rule, order = item.files[product], item.scale.get(product, "auto"), item.order.get(product)
-    report = map_scene(model, files, folder / "scene", tiling=tiling, scale=rule, order=order, embedding=True)
+        hidden = item.mask if layout.sensors[product].unit != "db" else ""
+    report = map_scene(
+        model, files, folder / "scene", tiling=tiling, scale=rule, order=order, mask=hidden, embedding=True
+    )
     caption = f"{report['size'][0]} x {report['size'][1]} pixels in {report['crs']}, mapped in blended tiles"
     return [{"file": "evaluation/scene/scene_quicklook.png", "caption": caption}]
 

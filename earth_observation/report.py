@@ -16,16 +16,17 @@ from earth_observation.evaluate import (
     Score,
     accuracy_score,
     change_confusions,
+    class_scores,
     class_table,
     confusion_score,
     embed,
     linear_probes,
     map_confusions,
-    micro_score,
     neighbour_probe,
     one_class_each,
 )
 from earth_observation.figures import chips_figure, classes_figure, probe_figure, training_figure
+from earth_observation.learn.heads import embed_chips
 from earth_observation.linear import linear_scores
 from earth_observation.model import Encoder, LandCover
 from earth_observation.quicklook import colours
@@ -33,40 +34,50 @@ from earth_observation.quicklook import colours
 SHOWN_CHIPS = 6
 FOLDER = "evaluation"
 """What the folder is called in the end, below the pipeline's outputs."""
+FINE_TUNED = (
+    "The encoder of the served model was fine-tuned with labels; the probes are of the encoder before that."
+)
 
 
 def evaluate(
     store: ChipStore,
     product: str,
     model: LandCover,
+    pretrained: Encoder,
     random: Encoder,
     folder: Path,
     *,
     shares: Sequence[float],
     labelled: float,
+    regularisation: float,
+    finetuned: bool,
     neighbours: int,
     histories: Mapping[str, Sequence[Mapping[str, float]]],
     bootstrap: int,
     seed: int,
+    label_seed: int,
     demo: bool,
 ) -> dict[str, Any]:
     """Score the pretrained encoder against an untrained one, and the heads of the served model.
 
     Args:
-        random: the same encoder before any training: the baseline. shares: of the labels, for the probe.
-        labelled: share that the heads were trained on. folder: existing, gets the figures.
+        pretrained: the encoder as pretraining left it; the probes are of this one, even where ``finetuned`` says that
+            the served model's encoder was trained on with labels. random: the same encoder before any training: the
+            baseline. shares: of the labels, for the probe.
+        labelled, regularisation, label_seed: of the served class head. folder: existing, gets the figures.
 
     Returns:
         The part of `core.tracking.result.Result` that evaluation decides.
     """
     mark = "demo data" if demo else "test split"
-    arms = {"pretrained": model.encoder, "random": random.eval()}
+    arms = {"pretrained": pretrained.eval(), "random": random.eval()}
     found = {name: embed(encoder, store, product) for name, encoder in arms.items()}
     probes = {
         name: linear_probes(one, store, shares, seed=seed, bootstrap=bootstrap) for name, one in found.items()
     }
     test = found["pretrained"].test
     groups, truth = store.groups(test), store.classes[test]
+    one_class = one_class_each(store)
     metrics: dict[str, Any] = {}
     for name, scores in probes.items():
         for share, score in scores.items():
@@ -74,6 +85,11 @@ def evaluate(
             metrics[key] = _metric(
                 f"mAP, linear probe, {share:.0%} of the labels, {name}", score, name == "random"
             )
+            if one_class:
+                right = accuracy_score(truth, score.scores, groups, bootstrap)
+                metrics[key.replace("map_", "accuracy_")] = _metric(
+                    f"accuracy, linear probe, {share:.0%} of the labels, {name}", right, name == "random"
+                )
         near = neighbour_probe(found[name], store, neighbours=neighbours, bootstrap=bootstrap)
         key = "knn" if name == "pretrained" else f"{name}_knn"
         metrics[key] = _metric(f"mAP, {neighbours} nearest neighbours, {name}", near, name == "random")
@@ -83,15 +99,22 @@ def evaluate(
         training_figure(folder / "training.png", histories): "Losses and effective rank of the trainings",
     }
     if model.classify is not None:
+        test_x = embed_chips(model.encoder, store, product, test) if finetuned else found["pretrained"].test_x
         weights, bias = (p.detach().numpy() for p in (model.classify.weight, model.classify.bias))
-        answers = linear_scores(found["pretrained"].test_x, weights, bias)
-        metrics["map_served"] = _metric(
-            f"mAP of the served class head ({labelled:.0%} of the labels)",
-            micro_score(truth, answers, groups, bootstrap),
-        )
-        if one_class_each(store):
-            metrics["accuracy_served"] = _metric(
-                "accuracy of the served class head", accuracy_score(truth, answers, groups, bootstrap)
+        answers = linear_scores(test_x, weights, bias)
+        how = f"{labelled:.0%} of the labels" + (", fine-tuned with the encoder" if finetuned else "")
+        metrics |= {
+            f"{key}_served": _metric(f"{label} of the served class head ({how})", score)
+            for key, (label, score) in class_scores(truth, answers, groups, bootstrap, one_class).items()
+            if np.isfinite(score.value)  # without a class of both outcomes there is no macro mAP
+        }
+        if finetuned:  # what the same labels give without touching the encoder
+            frozen = linear_probes(
+                found["pretrained"], store, [labelled], seed=label_seed, regularisation=regularisation,
+                bootstrap=bootstrap,
+            )[labelled]  # fmt: skip
+            metrics["map_frozen"] = _metric(
+                f"mAP of the class head before fine-tuning ({labelled:.0%} of the labels)", frozen, True
             )
         rows = class_table(truth, answers, store.table.names)
         tables.append({"title": "Served class head", "columns": ["class", "test chips", "AP"], "rows": rows})
@@ -134,8 +157,9 @@ def evaluate(
         "figures": [{"file": f"{FOLDER}/{path.name}", "caption": text} for path, text in figures.items()],
         "tables": tables,
         "notes": [
-            "mAP is micro, over the whole test set; labelled chips are drawn without replacement, the same for both "
-            "starts; the encoder is frozen and in eval mode.",
+            "mAP is micro where not called macro, over the whole test set; labelled chips are drawn without "
+            "replacement, the same for both starts; the encoder is frozen, as pretraining left it, and in eval mode.",
+            *([FINE_TUNED] if finetuned else []),
             f"Intervals resample places ({len(set(groups))} in the test split).",
             f"Product {product}: {', '.join(model.sensor.bands)}; normalisation {model.normalisation.name}.",
         ],

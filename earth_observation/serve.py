@@ -13,7 +13,7 @@ import numpy as np
 from core.errors import DataError, ServingError
 from core.tracking.package import checked_artifacts
 from core.tracking.serving import Field, guarded, read_request, request_signature
-from earth_observation.bands import order_by_name
+from earth_observation.bands import filled_note, order_by_name
 from earth_observation.data.scale import Scale
 from earth_observation.model import LandCover, load_model, stride_of
 
@@ -43,6 +43,7 @@ def signature() -> Any:
         "embedding": Array(DataType.double),
         "known": "double",
         "map": Array(Array(DataType.long)),
+        "notes": Array(DataType.string),
     }
     return request_signature(FIELDS, answer)
 
@@ -71,10 +72,11 @@ def input_example(model: LandCover) -> Any:
 
 
 class LandCoverService(mlflow.pyfunc.PythonModel):
-    """Answers rows of `FIELDS` with ``{"classes", "embedding", "known", "map"}``.
+    """Answers rows of `FIELDS` with ``{"classes", "embedding", "known", "map", "notes"}``.
 
     ``classes`` holds every class with its probability, the likeliest first; ``known`` the share of pixels that
-    are not ``nodata``; ``map`` rows of class numbers with 255 where nothing is known, empty unless asked for.
+    are not ``nodata``; ``map`` rows of class numbers with 255 where nothing is known, empty unless asked for;
+    ``notes`` what is worth knowing about the answer: that B10 was missing, as in L2A products.
     """
 
     def __init__(self) -> None:
@@ -101,12 +103,14 @@ def answer(model: LandCover, row: dict[str, Any], number: int = 0) -> dict[str, 
     """
     import torch
 
-    x, valid = _pixels(model, row, number)
+    x, valid, filled = _pixels(model, row, number)
     asked = row["map"]
     if asked and model.decoder is None:
         raise ServingError(f"map in row {number}", seen=True, expected="false: this model has no map head")
     size = x.shape[1:]
-    padded = _padded(model.normalisation(x, valid), stride_of(model.encoder))
+    normalised = model.normalisation(x, valid)
+    normalised[filled] = 0
+    padded = _padded(normalised, stride_of(model.encoder))
     batch = torch.from_numpy(padded)[None].float() / 255
     with torch.no_grad():
         embedding = model(batch)
@@ -121,11 +125,12 @@ def answer(model: LandCover, row: dict[str, Any], number: int = 0) -> dict[str, 
         "embedding": embedding[0].double().tolist(),
         "known": float(valid.mean()),
         "map": cover,
+        "notes": [filled_note([model.sensor.bands[k] for k in filled])] if filled else [],
     }
 
 
-def _pixels(model: LandCover, row: dict[str, Any], number: int) -> tuple[np.ndarray, np.ndarray]:
-    """The patch in the sensor's unit and band order, and which of its pixels are known."""
+def _pixels(model: LandCover, row: dict[str, Any], number: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """The patch in the sensor's unit and band order, which pixels are known, which bands were not sent."""
     names = [name.strip() for name in row["bands"].split(",")]
     pixels = row["pixels"]
     if len(names) != len(pixels):
@@ -135,7 +140,7 @@ def _pixels(model: LandCover, row: dict[str, Any], number: int) -> tuple[np.ndar
             expected="one name a layer",
         )
     try:
-        order = order_by_name(names, model.sensor, where=f"row {number}")
+        order = order_by_name(names, model.sensor, where=f"row {number}", fill=True)
     except DataError as error:
         raise ServingError(str(error)) from None
     fitting = _FITTING[model.sensor.unit]
@@ -149,13 +154,16 @@ def _pixels(model: LandCover, row: dict[str, Any], number: int) -> tuple[np.ndar
             f"pixels in row {number}", seen=sides, expected=f"{LEAST_SIDE} to {MOST_SIDE} rows and columns",
             remedy="map whole scenes with `kindred map-scene`",
         )  # fmt: skip
-    x = pixels[order].astype(np.float32)
-    valid = np.ones(sides, dtype=bool) if row["nodata"] is None else ~(x == row["nodata"]).any(axis=0)
+    sent = pixels[[place for place in order if place >= 0]].astype(np.float32)
+    valid = np.ones(sides, dtype=bool) if row["nodata"] is None else ~(sent == row["nodata"]).any(axis=0)
     if model.sensor.unit == "dn":
-        valid &= (x != 0).any(axis=0)
+        valid &= (sent != 0).any(axis=0)
     if not valid.any():
         raise ServingError(f"pixels in row {number}", seen="no known pixel", expected="at least one")
-    return Scale(row["scale"])(x), valid
+    filled = [position for position, place in enumerate(order) if place < 0]
+    x = np.zeros((len(order), *sides), dtype=np.float32)
+    x[[position for position, place in enumerate(order) if place >= 0]] = sent
+    return Scale(row["scale"])(x), valid, filled
 
 
 def _padded(pixels: np.ndarray, stride: int) -> np.ndarray:

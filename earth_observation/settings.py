@@ -74,7 +74,7 @@ class Prepare(Settings):
 
     size: int = Field(default=48, ge=8)
     stride: int | None = Field(default=None, ge=1)
-    statistics: str = "ssl4eo_50k"
+    statistics: Literal["data", "ssl4eo_50k", "ssl4eo_full"] = "ssl4eo_50k"
     min_fraction: float = Field(default=0.0, ge=0, lt=1)
     min_valid: float = Field(default=0.5, ge=0, le=1)
     blocks: int | None = Field(default=None, ge=1)
@@ -95,6 +95,11 @@ class Model(Settings):
     heads: int = Field(default=4, ge=1)
     start: str | None = None
     input_init: Literal["random", "inflate", "copy"] = "random"
+
+    @property
+    def stride(self) -> int:
+        """Pixels a cell of the encoder's map."""
+        return self.patch if self.backbone == "vit" else 8 if self.small else 32
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -147,13 +152,27 @@ class Adapt(Settings):
 
 
 class Scene(Settings):
-    """Whole-scene inference; see `earth_observation.scene.map_scene`. ``path`` null: a test image is mapped."""
+    """Whole-scene inference; see `earth_observation.scene.map_scene`.
+
+    ``path`` null: a test image is mapped, with its own mask. ``mask``: scene classification of the named scene.
+    """
 
     path: str | None = None
+    mask: str | None = None
     tile: int = Field(default=48, ge=8)
     stride: int = Field(default=32, ge=1)
     batch_size: int = Field(default=32, ge=1)
     scheduler: str = "serial"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Scene:
+        if self.mask is not None and self.path is None:
+            raise ValueError(
+                "scene.mask belongs to scene.path; masks of the images of a manifest stand in its column mask"
+            )
+        if self.stride > self.tile:
+            raise ValueError(f"scene.stride: {self.stride} leaves gaps between tiles of {self.tile} pixels")
+        return self
 
 
 class Evaluate(Settings):
@@ -192,3 +211,21 @@ class Params(Settings):
     scene: Scene = Scene()
     evaluate: Evaluate = Evaluate()
     evidence: Evidence = Evidence()
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Params:
+        stride, sizes = self.model.stride, {"scene.tile": self.scene.tile, "scene.stride": self.scene.stride}
+        if self.model.backbone == "vit":  # a ResNet takes chips of any size
+            sizes |= {"prepare.size": self.prepare.size, "pretrain.crop": self.pretrain.crop}
+        if wrong := {name: size for name, size in sizes.items() if size % stride}:
+            name, size = next(iter(wrong.items()))
+            near = f"{size - size % stride} or {size + stride - size % stride}"
+            raise ValueError(
+                f"{name}: {size} is no multiple of {stride}, the pixels a cell of the {self.model.backbone}: "
+                f"use {near}" + (f" (also {', '.join(list(wrong)[1:])})" if len(wrong) > 1 else "")
+            )
+        if self.model.backbone == "resnet" and self.pretrain.mask_mode != "drop":
+            raise ValueError(
+                "pretrain.mask_mode: token needs model.backbone vit; a ResNet sees hidden patches as zeros"
+            )
+        return self

@@ -66,10 +66,11 @@ print("your volumes" if own else "demo: generated hearts")
 # not axial, masks that lie elsewhere. Three files of the demo are broken on purpose.
 
 # %%
-size, spacing, parts = ((32, 32), 4.0, 4)
+size, spacing, parts, reading = (32, 32), 4.0, 4, Reading()
 if own:
     network, architecture, config = load_model(model)
     size, spacing, parts = architecture.size, config["spacing"], 1
+    reading = Reading(**config["reading"])  # how its training volumes were read
     files = sorted(Path(own).rglob("*.nii*"))
     cases = [Case(file.name.partition(".nii")[0], file.parent.name, str(file)) for file in files]
     listing = Listing(tuple(cases), tuple(config["structures"]), {})
@@ -77,7 +78,6 @@ else:
     listing = read_acdc(write_demo(scratch / "demo", patients=16, unlabelled=4, pixels=40))
 
 found = Quarantine()
-reading = Reading()
 usable, facts = inspect(listing, Rules(parts, spacing, size, reading=reading), found)
 print(f"{len(usable.cases)} of {len(listing.cases)} volumes can be used")
 pd.DataFrame([vars(one) for one in found.findings], columns=["file", "level", "kind", "reason"])

@@ -37,16 +37,17 @@ def distilled_vectors(
         raise ConfigError("model.dim", seen=dim, expected=f"1 to {model.dim}, the teacher's width")
     reader, _ = CodeTokenizer.pretrained(model_home(teacher), [])
     words = [tokenizer.backend.id_to_token(number) or "" for number in range(tokenizer.size)]
-    spelled = [_spelling(word) for word in words]
-    order = sorted(range(len(spelled)), key=lambda number: len(spelled[number]))
-    vectors = torch.zeros(len(spelled), model.dim)
+    rows = [tuple(row) for row in reader.text_ids([_spelling(word) for word in words], _LONGEST)]
+    # Many tokens read alike ("file" and "##file"): the teacher is asked once for all of them.
+    distinct = sorted(dict.fromkeys(rows), key=len)
+    asked = torch.zeros(len(distinct), model.dim)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-        for start in range(0, len(order), _BATCH):
-            rows = order[start : start + _BATCH]
-            tokens = reader.encode_texts([spelled[row] for row in rows], _LONGEST)
+        for start in range(0, len(distinct), _BATCH):
+            tokens = reader.pad(distinct[start : start + _BATCH])
             found = model(torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask))
-            vectors[rows] = found.float()
-    vectors = vectors.clone()
+            asked[start : start + len(found)] = found.float()
+    place = {row: number for number, row in enumerate(distinct)}
+    vectors = asked[[place[row] for row in rows]]
     vectors -= vectors.mean(0)
     vectors = F.normalize(vectors)
     if dim < model.dim:

@@ -1,7 +1,8 @@
 """The command `kindred`: one entrance to pipelines, reports, registered models and the domains' own commands.
 
-Exit codes: 0 done; 2 a mistake that the user can mend (one sentence on stderr); 130 stopped by Ctrl-C; 1 a
-defect in Kindred (with a traceback). Heavy libraries are imported inside the commands, for a quick start.
+Exit codes: 0 done; 2 a mistake that the user can mend (one sentence on stderr); 3 nothing was found; 130
+stopped by Ctrl-C; 1 a defect in Kindred (with a traceback). Heavy libraries are imported inside the commands,
+for a quick start.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 
 import typer
 
+from core.cli.exit_codes import MISTAKE
 from core.cli.group import COMMANDS, LazyGroup
 from core.cli.models import models, predict, serve, ui
 from core.cli.pipelines import new, report, repro, validate
@@ -21,8 +23,8 @@ __all__ = ["COMMANDS", "app", "main"]
 app = typer.Typer(
     cls=LazyGroup,
     help="Contrastive-learning pipelines: run them on your data, read their report, serve their models.",
-    epilog="Exit codes: 0 done; 2 a mistake in the input, a sentence says which; 130 stopped by Ctrl-C; "
-    "1 a defect in Kindred.",
+    epilog="Exit codes: 0 done; 2 a mistake in the input, a sentence says which; 3 nothing was found; "
+    "130 stopped by Ctrl-C; 1 a defect in Kindred.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -40,9 +42,9 @@ def main() -> None:
         app()
     except KindredError as error:
         print(f"kindred: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(MISTAKE)
     except OSError as error:
         if not disk_trouble(error):
             raise
         print(f"kindred: {disk_trouble(error)}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(MISTAKE)

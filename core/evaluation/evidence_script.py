@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from core.config import Settings, load_settings
+from core.config import Settings, load_settings, parse_settings
 from core.errors import KindredError
 from core.stage import quiet_environment
 
@@ -32,6 +32,19 @@ class Request(Generic[S]):
     root: str | None
     manifest: str | None
     scratch: Path
+
+    @property
+    def data(self) -> Any:
+        """The section ``data`` of the params with what the command line says instead, checked as a whole.
+
+        The manifest of own data is that of the command line, of the section, or ROOT/manifest.csv.
+        """
+        section: Any = self.params.data  # type: ignore[attr-defined]  # every pipeline has it
+        said = {"source": self.source, "root": self.root, "manifest": self.manifest}
+        raw = section.model_dump(exclude_unset=True) | {k: v for k, v in said.items() if v is not None}
+        if raw.get("source") == "manifest" and not raw.get("manifest"):
+            raw["manifest"] = str(Path(raw.get("root") or ".") / "manifest.csv")
+        return parse_settings(raw, type(section), origin="the command line")
 
 
 def evidence_script(

@@ -24,6 +24,7 @@ from core.learning.checkpoint import (
     prune_checkpoints,
 )
 from core.learning.determinism import set_threads
+from core.learning.helpers import call_helpers, keep_helpers
 from core.learning.module import ContrastiveModule
 from core.learning.plumbing import SafeCheckpointIO, Source, quiet_lightning
 from core.locks import waiting_lock
@@ -75,7 +76,6 @@ def fit(
     diagnostics: bool = True,
     progress: bool = True,
     title: str = "training",
-    helpers_stay: bool = False,
 ) -> FitResult:
     """Train ``module`` in place for ``steps`` steps; afterwards it is on the CPU and in eval mode.
 
@@ -98,9 +98,10 @@ def fit(
         threads: of torch; None leaves it.
         precision: 32, 64, bf16-mixed or 16-mixed.
         accelerator, devices, nodes, strategy: as in Lightning (cpu/gpu/auto; ddp, fsdp, ddp_spawn, auto).
-            ``batch_size`` of a `StepSampler` is over all processes. With several processes, those of rank
-            > 0 end inside ``fit`` (exit code 0), so that one process writes the results; ``helpers_stay``
-            keeps them, for a stage that trains again.
+            ``batch_size`` of a `StepSampler` is over all processes. With several processes ``fit`` returns
+            in the first alone, which does all the rest of the script; the others help with its further
+            trainings (whose module and batches must be picklable), and end with it, see
+            `core.learning.helpers`. ``validate`` and ``logger`` count in the first process.
         workers: processes that make batches; the batches do not depend on it.
         gradient_clip: norm at which gradients are cut.
         log_every: steps averaged into a record of the history; steps / 50 by default.
@@ -118,10 +119,62 @@ def fit(
     if precision not in PRECISIONS:
         raise ConfigError("precision", seen=precision, expected=f"one of {list(PRECISIONS)}")
     world = devices * nodes
-    if world > 1 and not hasattr(batches, "shard"):
-        raise ConfigError(
-            f"training on {world} processes", expected="batches with shard(), as StepBatches has"
-        )
+    if world > 1:
+        if not hasattr(batches, "shard"):
+            raise ConfigError(
+                f"training on {world} processes", expected="batches with shard(), as StepBatches has"
+            )
+        batches.shard(0, world)  # refuses what cannot be shared out, before anything is started
+    shared: dict[str, Any] = {
+        "steps": steps, "seed": seed, "checkpoint_dir": checkpoint_dir, "fingerprint": fingerprint,
+        "every_n_steps": every_n_steps, "threads": threads, "precision": precision, "accelerator": accelerator,
+        "devices": devices, "nodes": nodes, "strategy": strategy, "workers": workers,
+        "gradient_clip": gradient_clip, "log_every": log_every, "diagnostics": diagnostics, "title": title,
+    }  # fmt: skip
+    helped = world > 1 and not _spawns(strategy)
+    if helped:
+        call_helpers(title, (module, batches, shared))
+    result = _train(
+        module, batches, **shared, logger=logger, validate=validate, validate_every=validate_every,
+        keep_best=keep_best, progress=progress,
+    )  # fmt: skip
+    if helped:
+        keep_helpers(first_process(), lambda sent: _train(sent[0], sent[1], **sent[2]))
+    return result
+
+
+def _spawns(strategy: str) -> bool:
+    return "spawn" in strategy or "fork" in strategy
+
+
+def _train(
+    module: ContrastiveModule,
+    batches: Callable[[int], Any],
+    *,
+    steps: int,
+    seed: int,
+    checkpoint_dir: str | Path | None,
+    fingerprint: str,
+    every_n_steps: int | None,
+    threads: int | None,
+    precision: str,
+    accelerator: str,
+    devices: int,
+    nodes: int,
+    strategy: str,
+    workers: int,
+    gradient_clip: float | None,
+    log_every: int | None,
+    diagnostics: bool,
+    title: str,
+    logger: Callable[[Record], None] | None = None,
+    validate: Callable[[Any, int], Record] | None = None,
+    validate_every: int | None = None,
+    keep_best: str | None = None,
+    progress: bool = False,
+) -> FitResult:
+    """`fit` in one process, which is one of ``devices * nodes``."""
+    world, spawned = devices * nodes, _spawns(strategy)
     set_threads(threads)
     history = History(log_every or max(1, steps // 50), diagnostics, logger)
     callbacks: list[Any] = [Reseed(seed), history]
@@ -131,7 +184,6 @@ def fit(
         callbacks.append(validation)
     if progress:
         callbacks.append(Bar(title, history))
-    spawned = "spawn" in strategy or "fork" in strategy
     with contextlib.ExitStack() as stack:
         if checkpoint_dir is None and spawned:  # the way back for what the processes recorded
             checkpoint_dir = stack.enter_context(tempfile.TemporaryDirectory())
@@ -183,8 +235,6 @@ def fit(
             for callback in (history, validation):
                 if callback is not None:
                     callback.load_state_dict(state[callback.state_key])
-        if world > 1 and not spawned and not trainer.is_global_zero and not helpers_stay:
-            raise SystemExit(0)
     if validation is not None:
         validation.restore(module)
     module.eval()

@@ -78,6 +78,11 @@ class StepSampler:
         self._earlier: list[np.ndarray] = [np.zeros(len(self.names), dtype=np.int64)]  # before each block
         self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
+    @property
+    def one_batch(self) -> bool:
+        """Whether each batch is the whole set."""
+        return self.size == self.batch_size
+
     def batch(self, step: int) -> list[int]:
         """Item indices of batch ``step`` (>= 0), ``batch_size`` of them."""
         stratum, turn = self._turn(step)
@@ -136,16 +141,21 @@ class StepBatches:
         self.rank, self.world = rank, world
 
     def shard(self, rank: int, world: int) -> StepBatches:
-        """The part of each batch that process ``rank`` of ``world`` works on: contiguous, in rank order."""
+        """The part of each batch that process ``rank`` of ``world`` works on: contiguous, in rank order.
+
+        Where the whole set is one batch, what cannot be shared out evenly sits out the step.
+
+        Raises:
+            ConfigError: the batch size is no multiple of ``world``, or a set has fewer items than that.
+        """
+        count = len(self.sampler.batch(0))
+        if count < world or (count % world and not getattr(self.sampler, "one_batch", False)):
+            raise ConfigError("batch_size", seen=count, expected=f"a multiple of the {world} processes")
         return StepBatches(self.dataset, self.sampler, self.collate, rank=rank, world=world)
 
     def __call__(self, step: int) -> Any:
         indices = self.sampler.batch(step)
         if self.world > 1:
-            if len(indices) % self.world:
-                raise ConfigError(
-                    "batch_size", seen=len(indices), expected=f"a multiple of the {self.world} processes"
-                )
             share = len(indices) // self.world
             indices = indices[self.rank * share : (self.rank + 1) * share]
         if hasattr(self.dataset, "__getitems__"):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from earth_observation.data.items import Item, Layout
+from earth_observation.data.mask import hidden_pixels
 from earth_observation.data.raster import known
 from earth_observation.data.scale import Scale
 from earth_observation.data.sources import labels_on, main_product, stack_of
@@ -49,7 +50,7 @@ def cut_chips(
     size: int,
     warp: bool,
 ) -> list[dict[str, Any]]:
-    """The chips of one item: bytes by product, land cover, share of valid pixels."""
+    """The chips of one item: bytes by product, land cover, share of valid pixels (radar sees through the mask)."""
     item, plans = job
     first = main_product(layout)
     base = stack_of(item, first, layout).grid if first in item.files else None
@@ -64,6 +65,7 @@ def cut_chips(
         for name, path in (("landcover", item.landcover), ("reference", item.reference))
         if path
     }
+    hidden = hidden_pixels(item.mask, grid) if item.mask else None
     out = []
     for plan in plans:
         one: dict[str, Any] = {"pixels": {}, "valid": 1.0}
@@ -71,6 +73,8 @@ def cut_chips(
             sensor, scale = layout.sensors[product], Scale(item.scale.get(product, "raw"))
             x, valid = stack.read(_on(plan.window, grid, stack.grid), size=(size, size))
             x, valid = scale(x), valid & known(x, sensor)
+            if hidden is not None and sensor.unit != "db":
+                valid &= ~_window_of(hidden, plan.window, (grid.height, grid.width), size)
             one["pixels"][product] = normalisations[product](x, valid)
             one["valid"] = min(one["valid"], float(valid.mean()))
         for name, cover in covers.items():

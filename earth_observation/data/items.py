@@ -31,6 +31,7 @@ class Item:
         soft, classes: the same two as lists of class numbers, where there is no raster; None for neither.
         scale: product -> rule of `earth_observation.data.scale`, found by validation.
         shape: (rows, columns) of the image, found by validation.
+        mask: raster of a scene classification (SCL), whose cloudy pixels count as unknown in optical products.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Item:
     classes: Sequence[int] | None = None
     scale: Mapping[str, str] = field(default_factory=dict)
     shape: Sequence[int] = ()
+    mask: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def _relative(raw: dict[str, Any]) -> dict[str, Any]:
         )
 
     files = {product: [short(path) for path in paths] for product, paths in raw["files"].items()}
-    return {**raw, "files": files, "landcover": short(raw["landcover"]), "reference": short(raw["reference"])}
+    return {**raw, "files": files, **{key: short(raw[key]) for key in ("landcover", "reference", "mask")}}
 
 
 def folder_of(root: str | os.PathLike[str], *names: str) -> Path:

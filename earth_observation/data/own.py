@@ -40,6 +40,12 @@ FORM = ManifestForm(
             path=True,
         ),
         Column("s1", "a Sentinel-1 file of the same place", "s1/a1.tif", path=True),
+        Column(
+            "mask",
+            "a scene classification (SCL) of the same ground, on any grid: cloud, shadow and defects become unknown",
+            "scl/a1.tif",
+            path=True,
+        ),
         Column("season", "which date of the place it is: 0, 1, 2, ...", "0"),
     )
 )
@@ -90,6 +96,7 @@ def read_own(
                 landcover=row.landcover,
                 reference=row.reference,
                 classes=_classes(row.labels, found.names, f"{manifest} row {row.Index}"),
+                mask=row.mask,
             )
         )
     sensors: dict[str, Sensor] = {product: kind}

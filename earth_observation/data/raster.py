@@ -24,6 +24,8 @@ class RasterStack:
         paths: one file a band, named by its band, or one file that holds them all.
         sensor: which bands are wanted.
         order: positions (from 0) of the sensor's bands in a single file whose bands carry no names.
+        fill: let a 12-band product stand for a 13-band one (`earth_observation.bands.order_by_name`); the band that is
+            missing reads as 0, has a place ("", 0) in ``placed``, and its position is in ``filled``.
         onto: read on this grid instead of the finest of the files: other systems and grids are warped
             (bilinear). Needed where files do not share one extent.
 
@@ -41,9 +43,11 @@ class RasterStack:
         *,
         order: Sequence[int] | None = None,
         onto: Grid | None = None,
+        fill: bool = False,
     ) -> None:
         self.paths, self.sensor, self.onto = [str(path) for path in paths], sensor, onto
-        self.placed = _place_bands(self.paths, sensor, order)
+        self.placed = _place_bands(self.paths, sensor, order, fill)
+        self.filled = [position for position, (path, _) in enumerate(self.placed) if not path]
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "grid"}
@@ -55,7 +59,7 @@ class RasterStack:
             return self.onto
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            grids = {path: grid_of(shared_raster(path)) for path in dict.fromkeys(p for p, _ in self.placed)}
+            grids = {path: grid_of(shared_raster(path)) for path in self._by_file()}
         finest = max(grids.values(), key=lambda grid: grid.height * grid.width)
         for path, grid in grids.items():
             _check_extent(path, grid, finest)
@@ -86,6 +90,7 @@ class RasterStack:
             )
         shape = size or (height, width)
         out = np.empty((len(self.placed), *shape), dtype=np.float32)
+        out[self.filled] = 0
         valid = np.ones(shape, dtype=bool)
         for path, positions in self._by_file().items():
             with reading(path):
@@ -114,7 +119,8 @@ class RasterStack:
     def _by_file(self) -> dict[str, list[int]]:
         files: dict[str, list[int]] = {}
         for position, (path, _) in enumerate(self.placed):
-            files.setdefault(path, []).append(position)
+            if path:
+                files.setdefault(path, []).append(position)
         return files
 
 
@@ -144,17 +150,19 @@ def read_labels(path: str | os.PathLike[str], onto: Grid | None = None, *, offse
     return np.where(known & (classes != 255), classes + offset, 255).astype(np.int32)
 
 
-def _place_bands(paths: list[str], sensor: Sensor, order: Sequence[int] | None) -> list[tuple[str, int]]:
-    """(file, band index from 1) of each band of the sensor."""
+def _place_bands(
+    paths: list[str], sensor: Sensor, order: Sequence[int] | None, fill: bool
+) -> list[tuple[str, int]]:
+    """(file, band index from 1) of each band of the sensor; ("", 0) of one that is filled."""
     where = str(Path(paths[0]).parent) if len(paths) > 1 else paths[0] if paths else sensor.name
     if len(paths) != 1 or (order is None and len(sensor.bands) == 1):
         named = {path: band_of_file(Path(path).stem, sensor) for path in paths}
         kept = [path for path in paths if named[path] is not None]
         try:
-            places = order_by_name([named[path] or "" for path in kept], sensor, where=where)
+            places = order_by_name([named[path] or "" for path in kept], sensor, where=where, fill=fill)
         except DataError as error:
             raise RasterError("bands", str(error)) from None
-        return [(kept[place], 1) for place in places]
+        return [(kept[place], 1) if place >= 0 else ("", 0) for place in places]
     dataset = shared_raster(paths[0])
     if order is not None:
         if max(order) >= dataset.count:
@@ -165,9 +173,10 @@ def _place_bands(paths: list[str], sensor: Sensor, order: Sequence[int] | None) 
     names = [text or "" for text in dataset.descriptions]
     if any(names):
         try:
-            return [(paths[0], place + 1) for place in order_by_name(names, sensor, where=where)]
+            places = order_by_name(names, sensor, where=where, fill=fill)
         except DataError as error:
             raise RasterError("bands", str(error)) from None
+        return [(paths[0], place + 1) if place >= 0 else ("", 0) for place in places]
     if dataset.count != len(sensor.bands):
         raise RasterError(
             "bands", f"{where}: bands without names", seen=f"{dataset.count} band(s)",

@@ -27,6 +27,7 @@ from earth_observation.data.checks import (
     estimated_shift,
 )
 from earth_observation.data.items import SPLITS, Item, Layout
+from earth_observation.data.mask import hidden_pixels
 from earth_observation.data.opened import Grid, RasterError, close_raster, grid_of, reading, shared_raster
 from earth_observation.data.raster import RasterStack, read_labels
 from earth_observation.data.scale import choose_scale
@@ -219,18 +220,21 @@ def _inspect(item: Item, checking: Checking) -> dict[str, Any]:
         scale[product] = rule.rule
         x = rule(x)
         clouds = cloud_share(x, valid, sensor)
-        if clouds > limits.cloud_share:
-            notes.append(("cloud", f"{clouds:.0%} of the pixels are bright and white; give a cloud mask"))
+        if clouds > limits.cloud_share and not item.mask:
+            text = f"{clouds:.0%} of the pixels are bright and white; give a cloud mask"
+            notes.append(("cloud", f"{text} (column mask of a manifest)"))
         looks[product] = np.where(valid, x.mean(axis=0), 0)
     if first is None:
         raise RasterError("missing", item.id, seen="no file of any product")
+    if item.mask and hidden_pixels(item.mask, first).all():
+        raise RasterError("mask", item.mask, seen="every pixel is hidden", expected="clear ground")
     notes += _label_notes(item, checking, first)
     a, b = [*looks.values(), None, None][:2]
     if a is not None and b is not None and a.shape == b.shape:
         rows, columns, sure = estimated_shift(a, b)
         if sure > limits.shift_surety and max(abs(rows), abs(columns)) > limits.shift_pixels:
             notes.append(("shift", f"products seem shifted by ({rows:g}, {columns:g}) pixels"))
-    for path in (item.landcover, item.reference):
+    for path in (item.landcover, item.reference, item.mask):
         if path:
             content.update(Path(path).read_bytes())
     ground = (str(first.crs), *(round(v, 1) for v in first.bounds)) if first.crs is not None else None

@@ -16,6 +16,7 @@ from core.errors import DataError
 from core.files import write_json
 from earth_observation.data.cut import Plan, cut_chips, plan_chips
 from earth_observation.data.items import Item, Layout
+from earth_observation.data.mask import hidden_pixels
 from earth_observation.data.raster import known
 from earth_observation.data.scale import Scale
 from earth_observation.data.sources import stack_of
@@ -130,9 +131,14 @@ def choose_statistics(
 def _moments(item: Item, *, product: str, layout: Layout) -> Moments:
     stack = stack_of(item, product, layout)
     moments = Moments(len(layout.sensors[product].bands))
+    masked = item.mask and layout.sensors[product].unit != "db"
+    hidden = hidden_pixels(item.mask, stack.grid) if masked else None
     for top, height in _strips(stack.grid.height):
         x, valid = stack.read((top, 0, height, stack.grid.width))
-        moments.add(Scale(item.scale.get(product, "raw"))(x), valid & known(x, layout.sensors[product]))
+        valid &= known(x, layout.sensors[product])
+        if hidden is not None:
+            valid &= ~hidden[top : top + height]
+        moments.add(Scale(item.scale.get(product, "raw"))(x), valid)
     stack.close()
     return moments
 

@@ -18,6 +18,7 @@ from earth_observation.data.opened import Grid, RasterError, close_raster, grid_
 from earth_observation.data.raster import RasterStack, read_labels
 from earth_observation.data.write import block_split
 from earth_observation.labels import check_classes_of
+from earth_observation.landslide.polygons import SUFFIXES, burn_polygons
 from earth_observation.terrain import check_dem, check_offset, check_share, terrain_features
 
 _HEIGHT = Sensor("dem", ("height",), "raw", (1.0,))
@@ -53,6 +54,8 @@ def read_ground(
 ) -> Ground:
     """Read and check; elevation and labels are put on the picture's grid (bilinear, nearest neighbour).
 
+    Labels are a raster, or polygons as GeoJSON (`burn_polygons`).
+
     Raises:
         RasterError: a picture without three bands or metres, an elevation model that `check_dem` refuses or that
             lies elsewhere. DataError: labels other than 0, 1 and 255.
@@ -75,7 +78,8 @@ def read_ground(
     notes += [n.text for n in check_offset(x.mean(axis=0), height, known & there, where=str(dem))]
     mask = None
     if labels is not None:
-        raw = read_labels(labels, grid)
+        outlined = Path(labels).suffix.lower() in SUFFIXES
+        raw = burn_polygons(labels, grid) if outlined else read_labels(labels, grid)
         check_classes_of(raw, 2, where=str(labels))
         mask = np.where(known, raw, 255).astype(np.uint8)
         notes += [n.text for n in check_share(mask, where=str(labels))]
@@ -105,7 +109,7 @@ def cut_ground(ground: Ground, tile: int, *, white: float) -> dict[str, dict[str
         DataError: no labels, or a split without a scar.
     """
     if ground.mask is None:
-        raise DataError("landslides", seen="no labels", expected="a raster of scars to learn from")
+        raise DataError("landslides", seen="no labels", expected="a raster or polygons of scars to learn from")
     places: dict[str, list[tuple[int, int]]] = {"train": [], "test": []}
     height, width = ground.mask.shape
     for row in range(0, height - tile + 1, tile):

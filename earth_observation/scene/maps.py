@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.data.parallel import parallel_map
 from core.errors import ConfigError, DataError
 from core.files import sha256_file, write_json
 from core.tracking.model_folder import WEIGHTS
+from earth_observation.bands import filled_note
 from earth_observation.data.checks import Limits, check_geometry, cloud_share
+from earth_observation.data.mask import CLOUDY_SCL, check_mask, warped_mask
 from earth_observation.data.opened import Grid
 from earth_observation.data.raster import RasterStack, known
 from earth_observation.data.scale import Scale, choose_scale
@@ -25,10 +25,9 @@ from earth_observation.model import LandCover, stride_of
 from earth_observation.scene.embedding import write_embedding
 from earth_observation.scene.geotiff import CACHE_MIB, as_cog, map_profile
 from earth_observation.scene.rows import map_rows
-from earth_observation.scene.work import CLOUDY_SCL, Tiling, Work, open_model
+from earth_observation.scene.work import Tiling, Work, by_rows, open_model
 from earth_observation.tiles import tile_starts
 
-ROWS_A_JOB = 8
 DEFAULT = Tiling()
 
 
@@ -57,11 +56,14 @@ def map_scene(
     Memory grows with tile x width x classes, not with the scene. What is read and answered does not depend on
     ``batch_size`` or the scheduler. Tiles of which less than 5 % is known are skipped.
 
+    A 12-band L2A product is read for a model of the 13 bands of L1C: B10 becomes 0 after normalisation, and the
+    report's first warning says so.
+
     Args:
         model: folder of a `LandCover` with a map head.
         paths: one file of all bands, or one a band. order: of a single file without band names.
         scale: rule of `earth_observation.data.scale`. mask: raster of a scene classification on the scene's
-            ground; pixels of ``mask_values`` are treated as unknown.
+            ground; pixels of ``mask_values``, and those where the mask does not lie, are treated as unknown.
 
     Returns:
         What the report holds.
@@ -77,15 +79,20 @@ def map_scene(
         raise ConfigError(
             "scene (tile, stride)", seen=(tiling.tile, tiling.stride), expected=f"multiples of {stride}"
         )
-    stack = RasterStack(paths, opened.sensor, order=order)
+    stack = RasterStack(paths, opened.sensor, order=order, fill=True)
     grid = stack.grid
     notes = [n.text for n in check_geometry(grid, opened.sensor, Limits(), where=name)]
+    if stack.filled:
+        notes.insert(0, filled_note([opened.sensor.bands[k] for k in stack.filled]))
     chosen, clouds = _look(stack, opened, scale, name)
     if clouds > Limits().cloud_share and not mask:
         notes.append(f"{clouds:.0%} of the pixels are bright and white, and no cloud mask was given")
     if chosen.note:
         notes.append(chosen.note)
     work = Work(str(model), stack, chosen, tiling, str(mask), tuple(mask_values))
+    if work.mask and work.mask_values == CLOUDY_SCL:
+        seen = warped_mask(work.mask, grid).read(1, out_shape=_reduced(grid))
+        check_mask(seen, where=work.mask)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     known_pixels = _write_maps(work, opened, grid, folder, name)
@@ -102,7 +109,10 @@ def map_scene(
         "size": [grid.height, grid.width],
         "crs": str(grid.crs),
         "transform": list(grid.transform)[:6],
-        "bands": {band: Path(path).name for band, (path, _) in zip(opened.sensor.bands, stack.placed)},
+        "bands": {
+            band: Path(path).name if path else "missing, 0 after normalisation"
+            for band, (path, _) in zip(opened.sensor.bands, stack.placed)
+        },
         "scale": chosen.rule,
         "known_share": known_pixels / (grid.height * grid.width),
         "warnings": notes,
@@ -119,16 +129,11 @@ def map_scene(
     return report
 
 
-def _map_job(job: tuple[int, int], *, work: Work) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    return list(map_rows(work, *job))
-
-
 def _write_maps(work: Work, model: LandCover, grid: Grid, folder: Path, name: str) -> int:
     import rasterio
     from rasterio.windows import Window
 
     count = len(tile_starts(grid.height, work.tiling.tile, work.tiling.stride))
-    jobs = [(k, min(k + ROWS_A_JOB, count)) for k in range(0, count, ROWS_A_JOB)]
     found = 0
     tags = {f"class_{k}": text for k, text in enumerate(model.table.names)}
     with (
@@ -145,7 +150,7 @@ def _write_maps(work: Work, model: LandCover, grid: Grid, folder: Path, name: st
             cover.set_band_description(1, "land cover")
             sure.update_tags(scale="0 to 200 stands for a probability of 0 to 1")
             sure.set_band_description(1, "confidence")
-            for row, classes, confidence in _rows(work, jobs, count):
+            for row, classes, confidence in by_rows(map_rows, work, count):
                 window = Window(0, row, grid.width, len(classes))
                 cover.write(classes, 1, window=window)
                 sure.write(confidence, 1, window=window)
@@ -155,29 +160,19 @@ def _write_maps(work: Work, model: LandCover, grid: Grid, folder: Path, name: st
     return found
 
 
-def _rows(
-    work: Work, jobs: list[tuple[int, int]], count: int
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """The rows of the whole scene: as they come in one process, else a few jobs at a time from the workers."""
-    if work.tiling.scheduler == "serial":
-        yield from map_rows(work, 0, count)
-        return
-    at_once = 4 * (os.cpu_count() or 1)
-    for start in range(0, len(jobs), at_once):
-        part = jobs[start : start + at_once]
-        for rows in parallel_map(
-            partial(_map_job, work=work), part, scheduler=work.tiling.scheduler, chunk=1
-        ):
-            yield from rows
-
-
 def _look(stack: RasterStack, model: LandCover, rule: str, name: str) -> tuple[Scale, float]:
     """The scale of a scene and its share of cloud, from a reduced look at it."""
     grid = stack.grid
-    factor = max(1.0, max(grid.height, grid.width) / LOOK)
-    x, valid = stack.read(size=(max(1, round(grid.height / factor)), max(1, round(grid.width / factor))))
+    x, valid = stack.read(size=_reduced(grid))
     valid &= known(x, model.sensor)
     if not valid.any():
         raise DataError(f"{name}", seen="no pixel with data", remedy="check the file and its nodata")
-    chosen = choose_scale(x, valid, model.sensor, rule, where=name, paths=stack.paths)
+    there = np.delete(x, stack.filled, axis=0)
+    chosen = choose_scale(there, valid, model.sensor, rule, where=name, paths=stack.paths)
     return chosen, cloud_share(chosen(x), valid, model.sensor)
+
+
+def _reduced(grid: Grid) -> tuple[int, int]:
+    """(rows, columns) at which a scene is looked at as a whole."""
+    factor = max(1.0, max(grid.height, grid.width) / LOOK)
+    return max(1, round(grid.height / factor)), max(1, round(grid.width / factor))

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from core.data.parallel import parallel_map
 from core.tracking.model_folder import CONFIG
-from earth_observation.data.opened import Grid, shared_raster
+from earth_observation.data.mask import CLOUDY_SCL, warped_mask
+from earth_observation.data.opened import Grid
 from earth_observation.data.raster import RasterStack, known
 from earth_observation.data.scale import Scale
 from earth_observation.model import LandCover, load_model
 
-CLOUDY_SCL = (0, 1, 3, 8, 9, 10)
-"""Scene-classification values of Sentinel-2 that hide the ground: no data, defects, shadow, clouds, cirrus."""
 LEAST_VALID = 0.05
 """Share of a tile that must be known for it to be answered."""
 PART = 2048
 """Columns that are worked on together where whole rows would take too much memory."""
+
+
+ROWS_A_JOB = 8
+"""Tile rows that a worker answers at a time."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ def read_strip(
     for left in range(0, grid.width, PART):
         part = np.s_[..., left : left + PART]
         pixels[part] = model.normalisation(work.scale(x[part]), valid[part])
+    pixels[work.stack.filled] = 0
     down, right = tile - height, max(0, tile - grid.width)
     if down or right:
         how: Any = "reflect" if down < height and right < grid.width else "edge"
@@ -71,15 +78,7 @@ def read_strip(
 
 def open_mask(work: Work, grid: Grid) -> Any:
     """The scene classification as a raster on the grid, or None."""
-    if not work.mask:
-        return None
-    from rasterio.enums import Resampling
-    from rasterio.vrt import WarpedVRT
-
-    return WarpedVRT(
-        shared_raster(work.mask), crs=grid.crs, transform=grid.transform, height=grid.height, width=grid.width,
-        resampling=Resampling.nearest,
-    )  # fmt: skip
+    return warped_mask(work.mask, grid) if work.mask else None
 
 
 @lru_cache(maxsize=2)
@@ -91,3 +90,25 @@ def open_model(folder: str) -> LandCover:
     """The model in a folder, kept for this process until its files change."""
     config = Path(folder) / CONFIG
     return _loaded(folder, config.stat().st_mtime_ns if config.is_file() else 0)
+
+
+def by_rows(rows: Callable[[Work, int, int], Iterator[Any]], work: Work, count: int) -> Iterator[Any]:
+    """What ``rows`` (a top-level generator of tile rows ``first`` to ``last`` - 1) gives for a whole scene, in order.
+
+    As it comes in one process, else a few jobs of `ROWS_A_JOB` tile rows at a time from the workers.
+    """
+    if work.tiling.scheduler == "serial":
+        yield from rows(work, 0, count)
+        return
+    jobs = [(k, min(k + ROWS_A_JOB, count)) for k in range(0, count, ROWS_A_JOB)]
+    at_once = 4 * (os.cpu_count() or 1)
+    for start in range(0, len(jobs), at_once):
+        job = partial(_job, rows=rows, work=work)
+        for found in parallel_map(
+            job, jobs[start : start + at_once], scheduler=work.tiling.scheduler, chunk=1
+        ):
+            yield from found
+
+
+def _job(part: tuple[int, int], *, rows: Callable[[Work, int, int], Iterator[Any]], work: Work) -> list[Any]:
+    return list(rows(work, *part))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.cli.exit_codes import NOTHING_FOUND
 from core.errors import DataError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def query(
     out: Out = Path("ct_reduction"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask whether new slices are near-duplicates of kept ones. Exit status 1 where none of them is new."""
+    """Ask whether new slices are near-duplicates of kept ones. Exit code 3 where none of them is new."""
     from medical.ct.data.series import Problem
     from medical.ct.index import open_index
 
@@ -140,7 +141,7 @@ def query(
             word = "duplicate" if row["duplicate"] else "new"
             print(f"{word:<9}  {row['distance']:>2} bits from {row['exemplar']}: {row['slice']}")
     if all(one.duplicate for one in found):
-        raise typer.Exit(1)
+        raise typer.Exit(NOTHING_FOUND)
 
 
 def _images(path: Path, window: str) -> Any:

@@ -126,6 +126,31 @@ def gd_blocks(rows: Tensor, *, parts: int, temperature: float = 0.1) -> Tensor:
     return (forth + back).sum() / n
 
 
+def gd_official(originals: Tensor, augmented: Tensor, *, parts: int, temperature: float = 0.1) -> Tensor:
+    """`gd_blocks` on rows in the order of a batch: slices volume by volume, and one augmentation of each.
+
+    Distributed:
+        gather.
+
+    Args:
+        originals, augmented: (B, d), B = volumes x parts, the partitions of a volume in order; at least two volumes.
+
+    >>> x = torch.eye(4)
+    >>> rows = x.reshape(2, 2, 4).repeat(1, 2, 1).flatten(0, 1)
+    >>> bool(gd_official(x, x, parts=2) == gd_blocks(rows, parts=2))
+    True
+    """
+    if len(originals) < 2 * parts or len(originals) % parts or originals.shape != augmented.shape:
+        raise DataError(
+            "rows of gd-official",
+            seen=(len(originals), len(augmented)),
+            expected=f"as many of both, a multiple of {parts}, of at least two volumes",
+            remedy="raise pretrain.volumes",
+        )
+    blocks = [rows.unflatten(0, (-1, parts)) for rows in (originals, augmented)]
+    return gd_blocks(torch.cat(blocks, dim=1).flatten(0, 1), parts=parts, temperature=temperature)
+
+
 def view_pairs(count: int, device: torch.device | None = None) -> Tensor:
     """The (3 count, 2) pairs of rows laid out as originals, first views, second views.
 

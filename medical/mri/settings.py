@@ -38,7 +38,7 @@ class Data(Settings):
 
     ``demo`` is generated in ACDC's layout; ``acdc``, ``msd`` (any task, with ``dataset.json``) and ``mmwhs``
     read ``root``; ``manifest`` is own data: a CSV with the columns of `medical.mri.data.layouts.FORM`, whose mask
-    values 1, 2, ... are named in ``structures``.
+    values 1, 2, ... are named in ``structures``. ``channel`` is of 4D files, ``official_split`` of ACDC.
     """
 
     source: Literal["demo", "acdc", "msd", "mmwhs", "manifest"] = "demo"
@@ -67,6 +67,14 @@ class Data(Settings):
             raise ValueError("data.source: manifest needs data.manifest and data.structures")
         if list(self.fractions) != ["train", "valid", "test"]:
             raise ValueError("data.fractions needs train, valid and test, in this order")
+        if self.official_split and self.source != "acdc":
+            raise ValueError(f"data.official_split is that of acdc; {self.source} has none: set it to false")
+        if self.official_split and "fractions" in self.model_fields_set:
+            raise ValueError("data.official_split leaves nothing to data.fractions: give one of the two")
+        if self.channel is not None and self.source not in ("msd", "manifest"):
+            raise ValueError(
+                f"data.channel is of msd and manifest; {self.source} has no 4D files: leave it out"
+            )
         return self
 
 
@@ -100,12 +108,19 @@ class Pretrain(Settings):
 class Global(Settings):
     """Stage 1; see `medical.mri.learn.train.pretrain_global`."""
 
-    kind: Literal["gr", "gd-", "gd", "pcl"] = "gd"
+    kind: Literal["gr", "gd-", "gd", "gd-official", "pcl"] = "gd"
     steps: int = Count
     temperature: float = Temperature
     threshold: float = Field(default=0.1, gt=0)
+    base_temperature: float | None = Field(default=None, gt=0)
     learning_rate: float = Rate
     crop: float = Field(default=100 / 192, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _of_pcl(self) -> Global:
+        if self.base_temperature is not None and self.kind != "pcl":
+            raise ValueError(f"pretrain_global.base_temperature is of kind pcl; {self.kind} does not use it")
+        return self
 
 
 class Local(Settings):

@@ -24,8 +24,8 @@ def compare(request: Request[Params]) -> None:
     from core.learning.determinism import set_threads
 
     params, scratch = request.params, request.scratch
-    data, evidence, adapt = params.data, params.evidence, params.adapt
-    source, root = request.source or data.source, request.root or data.root
+    data, evidence, adapt = request.data, params.evidence, params.adapt
+    source, root = data.source, data.root
     set_threads(params.threads)
     if source == "demo":
         root = str(write_demo(scratch / "demo", **data.demo.model_dump(), seed=params.seed))
@@ -35,7 +35,7 @@ def compare(request: Request[Params]) -> None:
         source,
         root or "",
         quarantine,
-        manifest=request.manifest or data.manifest,
+        manifest=data.manifest,
         folds=data.folds,
         seed=params.seed,
     )

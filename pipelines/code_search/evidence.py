@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from code_search.settings import Params
 from core.evaluation.evidence_script import Request, evidence_script
@@ -24,19 +23,12 @@ def compare(request: Request[Params]) -> None:
     from core.learning.determinism import set_threads
 
     params = request.params
-    evidence, model, source = params.evidence, params.model, request.source or params.data.source
+    evidence, model, data = params.evidence, params.model, request.data
     set_threads(params.threads)
     corpus = read_corpus(
-        source,
-        root=request.root or params.data.root,
-        manifest=request.manifest or str(Path(request.root or ".") / "manifest.csv"),
-        languages=params.data.languages,
+        **data.model_dump(exclude={"max_train", "on_problem"}),
         max_train=evidence.max_train,
-        max_valid=params.data.max_valid,
-        max_test=params.data.max_test,
-        valid_fraction=params.data.valid_fraction,
         seed=params.seed,
-        scheduler=params.data.scheduler,
     )
     prepared = prepare(corpus.train, **model.reading, workers=len(os.sched_getaffinity(0)))
     start = starting_encoder(prepared, seed=params.seed, **model.architecture)
@@ -58,8 +50,8 @@ def compare(request: Request[Params]) -> None:
         seeds=evidence.seeds,
         comparisons=[(FULL, arm) for arm in ARMS if arm != FULL],
         settings={"pretrain": settings, "model": model, "data": corpus.digest(), "queries": evidence.queries},
-        source=source,
-        default=source == "installed",
+        source=data.source,
+        default=data.source == "installed",
         primary="mrr_hidden",
     )
 

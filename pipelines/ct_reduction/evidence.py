@@ -7,10 +7,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
-from core.config import parse_settings
 from core.errors import DataError
 from core.evaluation.evidence_script import Request, evidence_script
 from medical.ct.settings import Params
@@ -28,14 +26,7 @@ def compare(request: Request[Params]) -> None:
     from medical.ct.sources import scan_source, small_images, source_root
     from medical.ct.store import hash_slices
 
-    params = request.params
-    if request.source or request.root:
-        data = params.data.model_dump() | {
-            "source": request.source or params.data.source,
-            "root": request.root or params.data.root,
-            "manifest": request.manifest or str(Path(request.root or ".") / "manifest.csv"),
-        }
-        params = parse_settings(params.model_dump() | {"data": data}, Params, origin="the command line")
+    params = request.params.model_copy(update={"data": request.data})
     set_threads(params.threads)
     evidence, window = params.evidence, params.data.window
     root = source_root(params.data, params.seed)

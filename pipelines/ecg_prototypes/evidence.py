@@ -8,9 +8,7 @@ seed has recordings of its own.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from core.config import parse_settings
 from core.evaluation.evidence_script import Request, evidence_script
 from medical.ecg.settings import Params
 
@@ -24,11 +22,7 @@ def compare(request: Request[Params]) -> None:
 
     params = request.params
     set_threads(params.threads)
-    source = request.source or params.data.source
-    raw = params.data.model_dump() | {"source": source, "root": request.root or params.data.root}
-    if source == "manifest":
-        raw["manifest"] = request.manifest or str(Path(raw["root"] or ".") / "manifest.csv")
-    data = parse_settings(raw, type(params.data), origin="the command line")
+    data = request.data
     arms = ablation_arms(
         lambda seed: evidence_data(data, params.signal, seed),
         model=params.model.model_dump(),
@@ -53,7 +47,7 @@ def compare(request: Request[Params]) -> None:
         seeds=params.evidence.seeds,
         comparisons=[(FULL, BLACK_BOX), *((FULL, arm) for arm in ARMS if arm != FULL)],
         settings=params.model_dump(exclude={"seed", "evaluate"}) | {"data": data.model_dump()},
-        source=source,
+        source=data.source,
         primary="auroc",
     )
 

@@ -29,20 +29,30 @@ def main(params: Params, stage: Stage) -> None:
             store,
             params.model.product,
             model,
+            load_model(out / "pretrained").encoder,
             untrained(model, params.seed),
             folder,
             shares=settings.shares,
             labelled=params.adapt.labelled,
+            regularisation=params.adapt.regularisation,
+            finetuned=params.adapt.finetune_steps > 0,
             neighbours=settings.neighbours,
             histories=histories,
             bootstrap=settings.bootstrap,
             seed=settings.sample_seed,
+            label_seed=params.seed,
             demo=demo,
         )
         if model.decoder is not None:
             items, layout = load_items(out / "data" / "items.json")
             found["figures"] += mapped_scene(
-                out / "model", items, layout, params.model.product, folder, **params.scene.model_dump()
+                out / "model",
+                items,
+                layout,
+                params.model.product,
+                folder,
+                scale=params.data.scale.get(params.model.product, "auto"),
+                **params.scene.model_dump(),
             )
     result = {
         "pipeline": stage.pipeline,

@@ -27,27 +27,33 @@ def compare(request: Request[Params]) -> None:
     from medical.mri.prepared import prepare
 
     params = request.params
-    data, evidence = params.data, params.evidence
-    source = request.source or data.source
+    data, evidence = request.data, params.evidence
     set_threads(params.threads)
     listing = list_volumes(
-        source,
-        root=request.root or data.root,
+        data.source,
         demo_folder=STATE / "evidence" / "mri_segmentation" / "demo",
         seed=data.split_seed,
         demo=data.demo.model_dump() | {"seed": params.seed},
-        **data.model_dump(include={"manifest", "structures", "channel", "official_split", "fractions"}),
+        **data.model_dump(
+            include={"root", "manifest", "structures", "channel", "official_split", "fractions"}
+        ),
     )
     reading = Reading(**data.model_dump(include={"non_finite", "strays", "bias_correction"}))
     size = (params.prepare.size[0], params.prepare.size[1])
     found = Quarantine("quarantine", data.largest_share)
-    rules = Rules(params.pretrain.parts, params.prepare.spacing, size, reading=reading)
+    rules = Rules(
+        params.pretrain.parts,
+        params.prepare.spacing,
+        size,
+        reading=reading,
+        **data.model_dump(include={"largest_angle", "oblique"}),
+    )
     usable = draw_splits(inspect(listing, rules, found)[0], data.fractions, data.split_seed)
     require_enough(usable, volumes=params.pretrain.volumes, labelled=evidence.labelled)
     prepared = prepare(usable, spacing=params.prepare.spacing, size=size, reading=reading)
     architecture = Architecture.of(prepared.size, prepared.classes, params.model.model_dump())
     settings: dict[str, Any] = {
-        "global_loss": params.pretrain_global.model_dump() | params.pretrain.model_dump(),
+        "global_loss": params.pretrain_global.model_dump(exclude_none=True) | params.pretrain.model_dump(),
         "local_loss": params.pretrain_local.model_dump() | params.pretrain.model_dump(),
         "finetuning": params.finetune.fitting | ({"steps": evidence.steps} if evidence.steps else {}),
         "labelled": evidence.labelled,
@@ -68,7 +74,7 @@ def compare(request: Request[Params]) -> None:
         seeds=evidence.seeds,
         comparisons=[*COMPARISONS, *([(MIXUP, GD_LR)] if with_mixup else [])],
         settings={**settings, "model": params.model, "data": prepared.digest},
-        source=source,
+        source=data.source,
         primary=f"dice_{min(evidence.labelled)}",
     )
 

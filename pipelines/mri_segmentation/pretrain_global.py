@@ -17,7 +17,6 @@ def main(params: Params, stage: Stage) -> None:
     prepared = load_prepared(stage.outputs / "prepared")
     architecture = Architecture.of(prepared.size, prepared.classes, params.model.model_dump())
     net = fresh_unet(architecture, params.seed)
-    save_model(net, architecture, stage.outputs / "initial", stage="initial")
     settings = params.pretrain_global.model_dump() | params.pretrain.model_dump()
     result = pretrain_global(
         net,
@@ -31,6 +30,8 @@ def main(params: Params, stage: Stage) -> None:
         checkpoint_dir=stage.checkpoints,
         fingerprint=digest_of(settings, prepared.digest),
     )
+    untrained = fresh_unet(architecture, params.seed)
+    save_model(untrained, architecture, stage.outputs / "initial", stage="initial")
     save_model(net, architecture, stage.outputs / "pretrained_global", stage="global")
     write_json(stage.outputs / "pretrain_global_history.json", result.history)
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from core.evaluation.evidence_script import Request, evidence_script
 from medical.alignment.settings import Params
@@ -28,20 +27,25 @@ def compare(request: Request[Params]) -> None:
 
     params, scratch = request.params, request.scratch
     set_threads(params.threads)
-    data, evidence, pretrain = params.data, params.evidence, params.pretrain
-    source = request.source or data.source
-    root = request.root or data.root
+    data, evidence, pretrain = request.data, params.evidence, params.pretrain
+    source = data.source
     before = Preprocessing(**params.prepare.model_dump())
     items = list_items(
         source,
-        root=root,
-        manifest=request.manifest or data.manifest or (str(Path(root) / "manifest.csv") if root else None),
         demo_folder=scratch / "demo",
         demo={"studies": evidence.studies, "missing": 0.0, "seed": params.seed},
         rule=data.link.model_dump(),
         seed=params.seed,
         **data.model_dump(
-            include={"findings", "keep_unlinked", "empty_reports", "official_split", "fractions"}
+            include={
+                "root",
+                "manifest",
+                "findings",
+                "keep_unlinked",
+                "empty_reports",
+                "official_split",
+                "fractions",
+            }
         ),
     )
     usable, facts = check_items(items, Quarantine(), Checks(data.bits, data.smallest, before.form))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 import core.cli
+from core.cli.exit_codes import MISTAKE, NOTHING_FOUND, STOPPED
 from core.errors import DataError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -86,6 +88,18 @@ def test_exit_codes_of_mistakes_and_bugs(domain, monkeypatch, capsys):
         if expected == 2:
             assert caught.value.code == 2
             assert capsys.readouterr().err.endswith("kindred: the manifest: saw 3, expected 4\n")
+
+
+def test_exit_codes_are_the_same_in_the_help_and_on_the_pages(domain):
+    said = " ".join(CliRunner().invoke(core.cli.app, ["--help"]).output.split())
+    pages = [(REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("index.md", "reliability.md")]
+    for text in (said, *(" ".join(page.split()) for page in pages)):
+        codes = re.search(r"Exit codes: (.+?)\. ", f"{text}. ")
+        assert codes is not None
+        found = {int(part.split()[0]): part for part in re.split(r"[;,] (?=\d)", codes[1])}
+        assert set(found) == {0, 1, MISTAKE, NOTHING_FOUND, STOPPED}
+        assert "nothing" in found[NOTHING_FOUND]
+        assert "Ctrl-C" in found[STOPPED]
 
 
 def test_help_imports_nothing_heavy(tmp_path):

@@ -201,8 +201,27 @@ def test_linear_radar_is_asked_about_not_guessed(tmp_path):
 def test_clouds_are_noted(tmp_path):
     white = scene()
     white[[1, 2, 3], :30] = 6000 + RNG.integers(0, 50, (3, 30, 40))
-    found = look({"s2": stack(tmp_path / "a.tif", white)}, tmp_path, soft=[1])
-    assert [one.kind for one in found.findings] == ["cloud"]
+    path = stack(tmp_path / "a.tif", white)
+    assert [one.kind for one in look({"s2": path}, tmp_path, soft=[1]).findings] == ["cloud"]
+    scl = np.where(np.arange(40)[:, None] < 30, 9, 4).repeat(40, axis=1).astype(np.uint8)
+    mask = write_raster(tmp_path / "scl.tif", scl)
+    assert not look({"s2": path}, tmp_path, soft=[1], mask=mask).findings
+
+
+def test_masks_that_are_no_scene_classification(tmp_path):
+    optical = stack(tmp_path / "a.tif", scene())
+    good = np.full((20, 20), 4, dtype=np.uint8)
+    good[:4] = 9
+    masks = {"classes": good * 10, "binary": (good == 9).astype(np.uint8), "all": good * 0 + 8, "good": good}
+    masks = {name: write_raster(tmp_path / f"{name}.tif", x, step=20) for name, x in masks.items()}
+    for name, words in (("classes", "0 to 11"), ("binary", "9 for cloud"), ("all", "every pixel is hidden")):
+        kind, reason = only(look({"s2": optical}, tmp_path, mask=masks[name], soft=[1]))
+        assert kind == "mask"
+        assert words in reason
+        assert f"{name}.tif" in reason
+    assert not look({"s2": optical}, tmp_path, mask=masks["good"], soft=[1]).findings
+    away = write_raster(tmp_path / "away.tif", good, step=20, origin=(900_000.0, 5_000_000.0))
+    assert "every pixel is hidden" in only(look({"s2": optical}, tmp_path, mask=away, soft=[1]))[1]
 
 
 def test_truncated_empty_text_and_missing_files(tmp_path):

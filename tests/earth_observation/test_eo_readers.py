@@ -24,7 +24,7 @@ from earth_observation.data.scale import Scale
 from earth_observation.data.sources import Checking, inspect, read_items, stack_of
 from earth_observation.data.ssl4eo import read_ssl4eo
 from earth_observation.data.store import ChipStore
-from earth_observation.data.write import write_store
+from earth_observation.data.write import choose_statistics, write_store
 from earth_observation.demo import write_demo
 from earth_observation.labels import BIGEARTHNET, CORINE_CODES, corine_map
 
@@ -219,6 +219,34 @@ def test_a_scene_larger_than_a_chip_is_cut_and_split_by_blocks(tmp_path):
     assert {chip["split"] for chip in found.chips} == {"train", "valid", "test"}
     assert found.normalisations["image"].mean == pytest.approx([100, 100], abs=1)
     assert {tuple(row) for row in found.classes.tolist()} == {(0, 0), (0, 1)}
+
+
+def test_a_cloud_mask_of_the_manifest_lowers_what_counts_as_known(tmp_path):
+    """The mask is on a coarser grid; cloudy chips are left out, cloudy pixels become the mean; radar sees through."""
+    data = np.stack([numbers(32, 500) for _ in S2_BANDS])
+    data[:, :, :20] = 8000 + RNG.integers(0, 50, (13, 32, 20))
+    scl = np.full((16, 16), 4, dtype=np.uint8)
+    scl[:, :10] = 9
+    radar = (-12 + RNG.normal(size=(2, 32, 32))).astype(np.float32)
+    write_raster(tmp_path / "a.tif", data, descriptions=S2_BANDS)
+    write_raster(tmp_path / "s1.tif", radar, descriptions=("VV", "VH"))
+    write_raster(tmp_path / "scl.tif", scl, step=20)
+    rows = ["id,path,s1,labels,split,mask", "a,a.tif,s1.tif,water,train,scl.tif"]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    items, layout = read_own(tmp_path, tmp_path / "manifest.csv", sensor="s2_l1c", fractions=FRACTIONS)
+    quarantine = Quarantine()
+    usable, _ = inspect(items, Checking(layout, {}, False, Limits()), quarantine)
+    assert usable[0].mask.endswith("scl.tif")
+    assert not quarantine.findings
+    normalisation = choose_statistics(usable, layout, "data")
+    assert normalisation["s2"].mean[1] == pytest.approx(600, abs=20)  # of clear ground alone
+    (tmp_path / "chips").mkdir()
+    store = write_store(usable, layout, tmp_path / "chips", size=16, min_valid=0.5)
+    assert {chip["column"] for chip in store.chips} == {16}  # the others are under cloud
+    x = store.read("s2", [0])[0]
+    assert (x[:, :, :4] == 127).all()
+    assert (x[1, :, 4:] != 127).all()
+    assert (store.read("s1", [0])[0][:, :, :4] != 127).mean() > 0.9
 
 
 def _sum_of(args: tuple[RasterStack, str]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,15 +11,19 @@ import rasterio
 import torch
 from eo_rasters import write_raster
 
+from core.data.parallel import parallel_map
 from core.errors import ConfigError, DataError
 from earth_observation.bands import S2_BANDS, SENSORS
+from earth_observation.data.opened import RasterError
+from earth_observation.data.own import scene_files
 from earth_observation.data.raster import RasterStack
 from earth_observation.data.scale import Scale
 from earth_observation.model import LandCover, load_model
 from earth_observation.prepared import starting_model
 from earth_observation.scene import Tiling, map_scene
+from earth_observation.scene.embedding import embedding_rows
 from earth_observation.scene.rows import map_rows
-from earth_observation.scene.work import Work
+from earth_observation.scene.work import Work, read_strip
 from earth_observation.tiles import StripBlend, tile_starts
 
 RNG = np.random.default_rng(5)
@@ -112,14 +117,36 @@ def test_the_answer_does_not_depend_on_how_the_work_is_cut(saved, scene):
     assert np.abs(whole[1].astype(int) - rows([(0, 5)], 1)[1]).max() <= 1
 
 
+def test_embeddings_do_not_depend_on_how_the_work_is_cut(saved, scene):
+    work = Work(str(saved), RasterStack([scene], SENSORS["s2_l1c"]), Scale("dn"), Tiling(24, 16, 5))
+    whole, parts = (
+        [one for part in cut for one in embedding_rows(work, *part)]
+        for cut in ([(0, 5)], [(0, 2), (2, 3), (3, 5)])
+    )
+    assert [row for row, _ in whole] == [row for row, _ in parts] == [0, 2, 4, 6, 8]
+    one, other = (np.concatenate([shares for _, shares in found], axis=1) for found in (whole, parts))
+    assert one.shape == (8, 10, 13)
+    np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.slow
-def test_dask_workers_write_the_same_map(saved, scene, tmp_path):
+def test_dask_workers_write_the_same_map_and_the_same_embeddings(saved, scene, tmp_path, monkeypatch):
+    sent = []
+
+    def watched(job, jobs, **options):
+        sent.append((job.keywords["rows"].__name__, len(jobs), options["scheduler"]))
+        return parallel_map(job, jobs, **options)
+
+    monkeypatch.setattr("earth_observation.scene.work.parallel_map", watched)
+    monkeypatch.setattr("earth_observation.scene.work.ROWS_A_JOB", 2)
     for name in ("serial", "local"):
         tiling = Tiling(24, 16, 5, name)
         map_scene(saved, [scene], tmp_path, name=name, tiling=tiling, quicklook=False, embedding=True)
     for kind in ("landcover", "confidence", "embedding"):
         one, other = (read(tmp_path / f"{name}_{kind}.tif")[0] for name in ("serial", "local"))
         np.testing.assert_array_equal(one, other)
+    # both were cut into jobs and sent to the workers
+    assert sent == [("map_rows", 3, "local"), ("embedding_rows", 3, "local")]
 
 
 @pytest.mark.parametrize("size", [(10, 60), (5, 7), (33, 32)])
@@ -161,6 +188,37 @@ def test_a_cloud_mask_is_respected(saved, scene, tmp_path):
     cover = read(tmp_path / "scene_landcover.tif")[0][0]
     assert (cover[:20] == 255).all()
     assert (cover[21:55, :75] < 9).all()
+
+
+def test_a_product_without_b10_is_mapped_by_a_model_of_13_bands_with_a_warning(saved, scene, tmp_path):
+    """BigEarthNet's folder of 12 files, an L2A product; what B10 holds is 0 after normalisation."""
+    data = read(scene)[0]
+    patch = tmp_path / "S2A_MSIL2A_20170617T113321_36_85"
+    for index, band in enumerate(S2_BANDS):
+        if band != "B10":
+            name = f"{patch.name}_{band if len(band) == 3 else 'B0' + band[1]}.tif"
+            write_raster(patch / name, data[index], nodata=0, origin=(612_340.0, 4_876_540.0))
+    sensor = SENSORS["s2_l1c"]
+    files = scene_files(patch, sensor, tmp_path)
+    report = map_scene(saved, files, tmp_path, tiling=Tiling(32, 16), quicklook=True, embedding=True)
+    assert report["warnings"][0].startswith("B10 is missing")
+    assert "accuracy may drop" in report["warnings"][0]
+    assert report["bands"]["B10"] == "missing, 0 after normalisation"
+    assert report["bands"]["B11"].endswith("_B11.tif")
+    model = load_model(saved)
+    work = Work(str(saved), RasterStack(files, sensor, fill=True), Scale("dn"), Tiling(32, 16))
+    short, _ = read_strip(work, model, 0, 32, None)
+    whole, _ = read_strip(replace(work, stack=RasterStack([scene], sensor)), model, 0, 32, None)
+    assert (short[10] == 0).all()
+    np.testing.assert_array_equal(np.delete(short, 10, axis=0), np.delete(whole, 10, axis=0))
+    with pytest.raises(RasterError, match="use sensor s2_l2a"):  # nobody asked for the band to be filled
+        RasterStack(files, sensor)
+    with pytest.raises(RasterError, match="missing band"):  # and no other band is ever filled
+        RasterStack([file for file in files if "_B11" not in file], sensor, fill=True)
+    offset = write_raster(tmp_path / "new.tif", np.delete(data, 10, axis=0) + 1000,
+                          descriptions=[band for band in S2_BANDS if band != "B10"])  # fmt: skip
+    report = map_scene(saved, [offset], tmp_path, tiling=Tiling(32, 16), quicklook=False)
+    assert report["scale"] == "dn_offset"  # zeros of the filled band do not hide the offset
 
 
 def test_what_does_not_fit_is_said(saved, scene, store, tmp_path):

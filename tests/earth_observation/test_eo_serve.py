@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from core.errors import ServingError
 from core.tracking.serving import read_request
 from earth_observation.bands import S2_BANDS
-from earth_observation.serve import FIELDS, answer, input_example, signature
+from earth_observation.serve import FIELDS, _pixels, answer, input_example, signature
 
 
 def rows_of(model):
@@ -30,6 +31,25 @@ def test_bands_come_in_any_order_under_any_of_their_names(untrained):
     names = [f"B0{b[1]}" if len(b) == 2 else b for b in S2_BANDS]
     turned = {**row, "pixels": row["pixels"][::-1], "bands": ", ".join(reversed(names))}
     assert answer(untrained, turned)["embedding"] == pytest.approx(answer(untrained, row)["embedding"])
+
+
+def test_twelve_bands_are_answered_by_a_model_of_thirteen_with_a_note(untrained):
+    row = rows_of(untrained)[0]
+    names = [band for band in S2_BANDS if band != "B10"]
+    found = answer(
+        untrained, {**row, "pixels": np.delete(row["pixels"], 10, axis=0), "bands": ",".join(names)}
+    )
+    assert found["notes"][0].startswith("B10 is missing")
+    assert answer(untrained, row)["notes"] == []
+    x, valid, filled = _pixels(untrained, row, 0)
+    assert filled == []
+    bytes_ = untrained.normalisation(x, valid)
+    bytes_[10] = 0
+    with torch.no_grad():
+        expected = untrained(torch.from_numpy(bytes_)[None].float() / 255)[0]
+    assert found["embedding"] == pytest.approx(expected.tolist(), abs=1e-6)
+    with pytest.raises(ServingError, match="missing band"):
+        answer(untrained, {**row, "pixels": row["pixels"][:12], "bands": ",".join(S2_BANDS[:12])})
 
 
 def test_units_are_converted_and_nodata_is_left_out(untrained):

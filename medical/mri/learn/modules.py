@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,25 +15,28 @@ from core.learning.module import ContrastiveModule
 from core.objectives import nt_xent
 from medical.mri.augment import mixup
 from medical.mri.dice import dice_ce_loss, dice_loss
-from medical.mri.global_loss import gd, gd_minus
+from medical.mri.global_loss import gd, gd_minus, gd_official
 from medical.mri.learn.batches import Batch
 from medical.mri.local_loss import ld, lr
 from medical.mri.positional import pcl
 from medical.mri.regions import Regions
 
-GlobalKind = Literal["gr", "gd-", "gd", "pcl"]
+GlobalKind = Literal["gr", "gd-", "gd", "gd-official", "pcl"]
+GLOBAL_KINDS = get_args(GlobalKind)
 LocalKind = Literal["lr", "ld"]
 LossKind = Literal["dice", "dice_ce"]
 
 
 class GlobalPretraining(ContrastiveModule):
-    """Stage 1: the encoder and g1, by GR, GD-, GD or PCL.
+    """Stage 1: the encoder and g1, by GR, GD-, GD (canonical, or as the published code has it) or PCL.
 
     Args:
         encoder, head: see `medical.mri.model`.
         kind: the loss.
         temperature: of the loss.
-        threshold: of PCL, in shares of the volume's depth.
+        threshold: of PCL, in shares of the volume's depth. base_temperature: of PCL, which it multiplies by
+            temperature / base_temperature.
+        parts: slices a volume in a batch, for gd-official.
         **optimization: of `core.learning.module.ContrastiveModule`.
     """
 
@@ -45,16 +48,20 @@ class GlobalPretraining(ContrastiveModule):
         kind: GlobalKind = "gd",
         temperature: float = 0.1,
         threshold: float = 0.1,
+        base_temperature: float | None = None,
+        parts: int = 4,
         **optimization: Any,
     ) -> None:
         super().__init__(**optimization)
-        if kind not in ("gr", "gd-", "gd", "pcl"):
-            raise ConfigError("global loss", seen=kind, expected="gr, gd-, gd or pcl")
-        self.encoder, self.head = encoder, head
+        if kind not in GLOBAL_KINDS:
+            raise ConfigError("global loss", seen=kind, expected=f"one of {', '.join(GLOBAL_KINDS)}")
+        self.encoder, self.head, self.parts = encoder, head, parts
         self.kind, self.temperature, self.threshold = kind, temperature, threshold
+        self.base_temperature = base_temperature
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        views = batch["views"] if self.kind in ("gd-", "gd") else batch["views"][1:]
+        used = {"gd-": slice(3), "gd": slice(3), "gd-official": slice(2)}
+        views = batch["views"][used.get(self.kind, slice(1, 3))]
         count = views.shape[1]
         rows = self.head(self.encoder.features(views.flatten(0, 1)))
         x, y = rows[-2 * count : -count], rows[-count:]
@@ -64,7 +71,10 @@ class GlobalPretraining(ContrastiveModule):
             loss = across_ranks(nt_xent, x, y, **options)
         elif self.kind == "pcl":
             places = {"position": batch["position"]}
-            loss = across_ranks(pcl, torch.stack([x, y], 1), rows=places, threshold=self.threshold, **options)
+            options |= {"threshold": self.threshold, "base_temperature": self.base_temperature}
+            loss = across_ranks(pcl, torch.stack([x, y], 1), rows=places, **options)
+        elif self.kind == "gd-official":
+            loss = across_ranks(gd_official, x, y, parts=self.parts, **options)
         elif self.kind == "gd-":
             loss = across_ranks(
                 gd_minus, rows[:count], x, y, rows={"partition": batch["partition"]}, **options

@@ -51,6 +51,7 @@ def pretrain_global(
     partition: Mode = "balanced",
     temperature: float = 0.1,
     threshold: float = 0.1,
+    base_temperature: float | None = None,
     learning_rate: float = 1e-3,
     crop: float = 100 / 192,
     brightness: float = 0.3,
@@ -62,7 +63,8 @@ def pretrain_global(
 
     Args:
         members: volumes to pretrain on.
-        kind: gr, gd-, gd or pcl.
+        kind: gr, gd-, gd, gd-official or pcl.
+        temperature, threshold, base_temperature: see `GlobalPretraining`.
         volumes, parts, partition: of a batch, see `medical.mri.learn.batches.PartitionSampler`.
         crop: share of the side that a crop keeps.
         brightness, contrast: of the two augmentations.
@@ -72,7 +74,8 @@ def pretrain_global(
         torch.manual_seed(derive_seed(seed, "global head"))
         head = global_head(architecture)
     module = GlobalPretraining(
-        net.encoder, head, kind=kind, temperature=temperature, threshold=threshold, **_adam(learning_rate),
+        net.encoder, head, kind=kind, temperature=temperature, threshold=threshold,
+        base_temperature=base_temperature, parts=parts, **_adam(learning_rate),
     )  # fmt: skip
     batches = pretrain_batches(
         prepared, members, views="global", volumes=volumes, parts=parts, mode=partition, seed=seed,

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from code_search.cli import app
 from code_search.index import build_index
+from core.cli.exit_codes import NOTHING_FOUND
 from core.errors import DataError, KindredError
 
 
@@ -82,9 +83,9 @@ def test_path_means_the_index_around_it(indexed, repository, tmp_path, monkeypat
         indexed("search", "numbers", "--path", tmp_path)
 
 
-def test_nothing_found_has_its_own_exit_status(indexed):
+def test_nothing_found_has_its_own_exit_code(indexed):
     status, output, errors = indexed("search", "xylophone")
-    assert (status, output) == (1, "")
+    assert (status, output) == (NOTHING_FOUND, "")
     assert "nothing found" in errors
 
 

@@ -437,9 +437,10 @@ def run_processes(folder: Path, strategy: str, *stops: int) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one_on_the_same_batches_and_only_the_first_goes_on(tmp_path):
-    lines = run_processes(tmp_path, "ddp", 0)
-    assert len(lines) == 1
+def test_two_processes_equal_one_on_the_same_batches_twice_and_only_the_first_goes_on(tmp_path):
+    lines = run_processes(tmp_path, "ddp", 0, 0)
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
     _, weights, _, resumed, _, records = lines[0].split()
     alone = Plain()
     fit(alone, toy_batches(), steps=12, seed=3, log_every=1, progress=False)

@@ -78,7 +78,11 @@ def test_shards_put_together_are_the_whole_batch():
     parts = [whole.shard(rank, 3) for rank in range(3)]
     assert [item for part in parts for item in part(4)] == whole(4)
     with pytest.raises(ConfigError, match="multiple of the 4 processes"):
-        whole.shard(0, 4)(0)
+        whole.shard(0, 4)
+    small = StepBatches(data, StepSampler(7, 7, 2), collate=list)
+    assert [item for rank in range(2) for item in small.shard(rank, 2)(1)] == small(1)[:6]
+    with pytest.raises(ConfigError, match="multiple of the 8 processes"):
+        small.shard(0, 8)
 
 
 def test_a_dataset_that_fetches_many_at_once_is_asked_once():

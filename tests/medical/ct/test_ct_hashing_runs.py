@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from core.cli.exit_codes import NOTHING_FOUND
 from core.data.parallel import parallel_map
 from medical.ct.cli import app
 from medical.ct.data.layouts import read_source
@@ -135,7 +136,7 @@ def test_the_commands_from_a_folder_to_an_answer(data, tmp_path):
     said = runner.invoke(
         app, ["ct", "query", "--out", out, "--new", str(data / removed["path"].iloc[0]), "--json"]
     )
-    assert said.exit_code == 1, "nothing new"
+    assert said.exit_code == NOTHING_FOUND
     (answer,) = json.loads(said.output)
     assert answer["duplicate"]
     assert answer["distance"] <= 3

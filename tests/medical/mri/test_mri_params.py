@@ -13,6 +13,7 @@ from medical.mri.model import Architecture
 from medical.mri.settings import Params
 
 FOLDER = Path(__file__).resolve().parents[3] / "pipelines" / "mri_segmentation"
+SHARES = {"train": 0.6, "valid": 0.1, "test": 0.3}
 FILES = sorted(FOLDER.glob("params*.yaml"))
 
 
@@ -45,6 +46,14 @@ def test_the_paper_settings_are_those_of_the_paper():
         ("data.source", "kaggle", "data.source"),
         ("data.source", "msd", "data.root"),
         ("data.fractions", {"train": 1.0}, "fractions"),
+        ("data.channel", 0, "data.channel is of msd and manifest; demo"),
+        ("data.official_split", True, "data.official_split is that of acdc; demo"),
+        (
+            "data",
+            {"source": "acdc", "root": "x", "official_split": True, "fractions": SHARES},
+            "one of the two",
+        ),
+        ("pretrain_global.base_temperature", 0.07, "is of kind pcl; gd"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(path, value, words):

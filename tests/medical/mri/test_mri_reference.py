@@ -11,7 +11,15 @@ from reference.vectors import reference
 
 from core.objectives import nt_xent
 from medical.mri.dice import dice_loss, dice_scores
-from medical.mri.global_loss import block_pairs, gd, gd_blocks, gd_minus, pair_contrast, view_pairs
+from medical.mri.global_loss import (
+    block_pairs,
+    gd,
+    gd_blocks,
+    gd_minus,
+    gd_official,
+    pair_contrast,
+    view_pairs,
+)
 from medical.mri.local_loss import ld, local_targets, local_terms, lr, region_rows
 from medical.mri.partition import partition_bounds
 from medical.mri.positional import pcl
@@ -82,6 +90,9 @@ def test_gd_of_the_published_code(dtype, rtol):
     close(back, v["expected_l_ba_blocks"], rtol)
     close((forth + back).sum() / len(forth), v["expected_loss_paper_blocks"], rtol)
     close(gd_blocks(rows, parts=parts, temperature=tau), v["expected_loss_official"], rtol)
+    originals, augmented = rows.unflatten(0, (-1, 2, parts)).transpose(0, 1).flatten(1, 2)
+    found = gd_official(originals, augmented, parts=parts, temperature=tau)
+    close(found, v["expected_loss_official"], rtol)
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), DTYPES)

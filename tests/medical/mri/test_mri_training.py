@@ -10,7 +10,7 @@ from core.errors import CheckpointError, ConfigError, DataError
 from medical.mri.ablation import GD, GD_LR, GR, RANDOM, ablation_arms
 from medical.mri.augment import deform, global_view, intensity, mixup
 from medical.mri.dice import dice_ce_loss, dice_loss
-from medical.mri.global_loss import gd, gd_minus
+from medical.mri.global_loss import gd, gd_minus, gd_official
 from medical.mri.learn.batches import PartitionSampler, SliceSet, pretrain_batches
 from medical.mri.learn.train import (
     finetune,
@@ -182,7 +182,7 @@ def test_half_precision_at_a_low_temperature_stays_finite():
     assert all(torch.isfinite(x.grad).all() for x in [*rows, *maps])
 
 
-@pytest.mark.parametrize("kind", ["gr", "gd-", "gd", "pcl"])
+@pytest.mark.parametrize("kind", ["gr", "gd-", "gd", "gd-official", "pcl"])
 def test_global_pretraining_needs_no_mask_and_trains_the_encoder_only(unlabelled, architecture, kind):
     net = fresh_unet(architecture, 0)
     before = state(net)
@@ -194,6 +194,19 @@ def test_global_pretraining_needs_no_mask_and_trains_the_encoder_only(unlabelled
     again = fresh_unet(architecture, 0)
     pretrain_global(again, architecture, unlabelled, unlabelled.volumes("train"), **options)
     assert same(state(net), state(again))
+
+
+def test_the_base_temperature_of_pcl_scales_the_loss(unlabelled, architecture):
+    losses = []
+    for base in (None, 0.07):
+        result = pretrain_global(
+            fresh_unet(architecture, 0), architecture, unlabelled, unlabelled.volumes("train"),
+            kind="pcl", steps=1, base_temperature=base, **BATCH, **QUIET,
+        )  # fmt: skip
+        losses.append(result.history[0]["loss"])
+    assert losses[1] == pytest.approx(losses[0] * 0.1 / 0.07, rel=1e-5)
+    with pytest.raises(DataError, match="two volumes"):
+        gd_official(torch.eye(4), torch.eye(4), parts=4)
 
 
 @pytest.mark.parametrize("kind", ["lr", "ld"])
