@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from code_search.data.functions import Function
-from code_search.learn.pairs import PairArrays, prepare_pairs, query_of, typed_leaves
+from code_search.learn.pairs import PairArrays, node_kinds, prepare_pairs, query_of
 from code_search.model import CodeEncoder, build_encoder, build_tokenizer
 from code_search.tokenize import CodeTokenizer
-from code_search.translate import Translation, count_pairs, learn_translation
+from code_search.translate import Translation, translation_of
 from core.files import read_json, sha256_file, write_json
 
 PAIRS, FACTS = "pairs.npz", "prepared.json"
 _TYPES_FROM = 4000  # functions of a language that are asked for the node types there are
-_COUNTED = 4000  # pairs that a process counts at a time
+_FEW = 2000  # functions that are not worth starting processes for
 _LONGEST = 2000  # characters of a code that the vocabulary is learned from
 
 
@@ -41,6 +43,7 @@ def prepare(
     code_length: int,
     text_length: int,
     workers: int = 1,
+    pool: Executor | None = None,
 ) -> Prepared:
     """Learn the vocabulary (or take the encoder's own) and turn the pairs into token arrays.
 
@@ -48,33 +51,40 @@ def prepare(
         functions: training pairs, in a stable order.
         encoder, vocabulary, min_frequency: of `code_search.model.build_tokenizer`.
         code_length, text_length: tokens kept of each side.
-        workers: processes that parse.
+        workers: processes that parse and tokenize.
+        pool: processes that are running already, instead.
     """
-    types = _node_types(functions, code_length, workers)
-    tokenizer = build_tokenizer(
-        encoder, _texts(functions), types, vocabulary=vocabulary, min_frequency=min_frequency
-    )
-    pairs = prepare_pairs(
-        functions, tokenizer, code_length=code_length, text_length=text_length, workers=workers
-    )
+    with _processes(workers, functions, pool) as pool:
+        tokenizer = build_tokenizer(
+            encoder,
+            _texts(functions),
+            _node_types(functions, code_length, pool),
+            vocabulary=vocabulary,
+            min_frequency=min_frequency,
+        )
+        pairs = prepare_pairs(
+            functions, tokenizer, code_length=code_length, text_length=text_length, pool=pool
+        )
     return Prepared(tokenizer, pairs, code_length, text_length)
 
 
-def table_of_words(functions: Sequence[Function], workers: int = 1) -> Translation:
-    """Which words of code go with which words of documentation, learnt from the training pairs.
+def prepare_with_words(
+    functions: Sequence[Function], *, workers: int = 1, **reading: Any
+) -> tuple[Prepared, Translation]:
+    """As `prepare`, and beside it which words of code go with which words of documentation.
 
-    Args:
-        functions: training pairs.
-        workers: processes that count words.
+    Neither needs the other: with ``workers`` the table is learnt while this process learns the vocabulary.
     """
-    pairs = [(query_of(function.documentation), function.code) for function in functions]
-    if workers <= 1 or len(pairs) < 2000:
-        return learn_translation(*count_pairs(pairs))
-    parts = [pairs[start : start + _COUNTED] for start in range(0, len(pairs), _COUNTED)]
-    with ProcessPoolExecutor(workers) as pool:
-        counted = list(pool.map(count_pairs, parts))
-    queries = [bag for part, _ in counted for bag in part]
-    return learn_translation(queries, [bag for _, part in counted for bag in part])
+    with _processes(workers, functions) as pool:
+        if pool is None:
+            return prepare(functions, **reading), table_of_words(functions)
+        table = pool.submit(translation_of, _asked(functions))
+        return prepare(functions, **reading, pool=pool), table.result()
+
+
+def table_of_words(functions: Sequence[Function]) -> Translation:
+    """Which words of code go with which words of documentation, learnt from the training pairs."""
+    return translation_of(_asked(functions))
 
 
 def save_prepared(prepared: Prepared, folder: Path) -> None:
@@ -126,20 +136,37 @@ def starting_encoder(
     )
 
 
-def _node_types(functions: Sequence[Function], code_length: int, workers: int) -> list[str]:
+def _node_types(functions: Sequence[Function], code_length: int, pool: Executor | None) -> list[str]:
     """Names of the node types in an even sample of each language's functions."""
     by_language: dict[str, list[Function]] = {}
     for function in functions:
         by_language.setdefault(function.language, []).append(function)
-    found: set[str] = set()
-    for members in by_language.values():
-        sample = members[:: max(1, len(members) // _TYPES_FROM)]
-        for leaves in typed_leaves(sample, code_length, workers):
-            found.update(kind for _, kind in leaves)
-    return sorted(found)
+    sample = [
+        function
+        for members in by_language.values()
+        for function in members[:: max(1, len(members) // _TYPES_FROM)]
+    ]
+    return sorted(node_kinds(sample, code_length, pool))
+
+
+def _asked(functions: Sequence[Function]) -> list[tuple[str, str]]:
+    return [(query_of(function.documentation), function.code) for function in functions]
 
 
 def _texts(functions: Sequence[Function]) -> Iterator[str]:
     for function in functions:
         yield function.code[:_LONGEST]
         yield function.documentation
+
+
+@contextmanager
+def _processes(
+    workers: int, functions: Sequence[Function], running: Executor | None = None
+) -> Iterator[Executor | None]:
+    """Those that run, or new ones; None where this process does the work alone."""
+    if running is not None or workers <= 1 or len(functions) < _FEW:
+        yield running
+        return
+    # spawned: a fork of a process that has used torch threads can hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield pool

@@ -163,6 +163,11 @@ def count_pairs(pairs: Iterable[tuple[str, str]]) -> tuple[list[Counter[str]], l
     return queries, codes
 
 
+def translation_of(pairs: Sequence[tuple[str, str]]) -> Translation:
+    """The table learnt from (documentation, code) pairs."""
+    return learn_translation(*count_pairs(pairs))
+
+
 class TranslatedIndex:
     """Scores functions by the words that translate those of a query.
 

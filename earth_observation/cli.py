@@ -75,7 +75,9 @@ def landslides(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Known landslides to learn from: a raster (1, 0; 255 unknown), or GeoJSON polygons."),
+        typer.Option(
+            help="Known landslides to learn from: a raster (1, 0; 255 unknown), or GeoJSON polygons."
+        ),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Folder `model` of an earlier training, instead of labels.")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from code_search.data.functions import Function
 from code_search.data.tokens import tokens_with_types
-from code_search.tokenize import CodeTokenizer
+from code_search.tokenize import CodeTokenizer, Markers
 from core.files import atomic_write
 
 _SENTENCE = re.compile(r"(.+?[.!?])(?=\s|$)")
 _SPACE = re.compile(r"\s+")
+_PART = 500  # functions that a process is given at a time
 
 
 def query_of(documentation: str) -> str:
@@ -81,24 +85,32 @@ def prepare_pairs(
     *,
     code_length: int,
     text_length: int,
-    workers: int = 1,
+    pool: Executor | None = None,
 ) -> PairArrays:
-    """Parse, tokenize and number the pairs; the result does not depend on the number of ``workers``."""
-    leaves = typed_leaves(functions, code_length, workers)
-    typed = tokenizer.encode_leaves(leaves, code_length)
-    own = [
-        _own_pieces(row.leaves, [text for text, _ in parts], function.name)
-        for row, parts, function in zip(typed, leaves, functions)
-    ]
+    """Parse, tokenize and number the pairs; the result does not depend on ``pool``, which shares the work."""
     queries = [query_of(function.documentation) for function in functions]
-    texts = tokenizer.text_ids(queries, text_length)
+    jobs = [
+        _Job(
+            [(_head(f.code, code_length), f.language, f.name) for f in functions[start : start + _PART]],
+            queries[start : start + _PART],
+            code_length,
+            text_length,
+        )
+        for start in range(0, max(len(functions), 1), _PART)
+    ]
+    if pool is None:
+        parts = [_tokenized(tokenizer, job) for job in jobs]
+    else:
+        content, markers = tokenizer.backend.to_str(), json.dumps(asdict(tokenizer.markers))
+        parts = list(pool.map(_tokenized_elsewhere, repeat(content), repeat(markers), jobs))
+    flat = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return PairArrays(
-        code=_flat([row.ids for row in typed], np.int32),
-        code_ends=_ends([row.ids for row in typed]),
-        types=_flat([row.types for row in typed], np.int16),
-        own=_flat(own, np.int8),
-        text=_flat(texts, np.int32),
-        text_ends=_ends(texts),
+        code=flat["code"],
+        code_ends=np.cumsum(flat["code_lengths"]),
+        types=flat["types"],
+        own=flat["own"],
+        text=flat["text"],
+        text_ends=np.cumsum(flat["text_lengths"]),
         groups=duplicate_groups(
             ["".join(f.code.split()) for f in functions], [query.lower() for query in queries]
         ),
@@ -106,18 +118,62 @@ def prepare_pairs(
     )
 
 
-def typed_leaves(functions: Sequence[Function], most: int, workers: int = 1) -> list[list[tuple[str, str]]]:
-    """The first ``most`` (text, type) leaves of each function."""
-    jobs = [(f.code[: most * 40], f.language, most) for f in functions]
-    if workers <= 1 or len(jobs) < 2000:
-        return [_leaves(job) for job in jobs]
-    with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(_leaves, jobs, chunksize=500))
+def node_kinds(functions: Sequence[Function], most: int, pool: Executor | None = None) -> set[str]:
+    """The types of the first ``most`` leaves of each function."""
+    jobs = [(_head(f.code, most), f.language, most) for f in functions]
+    found = map(_kinds, jobs) if pool is None else pool.map(_kinds, jobs, chunksize=_PART)
+    return set().union(*found)
 
 
-def _leaves(job: tuple[str, str, int]) -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class _Job:
+    """Some functions (code, language, name) and their queries, and how many tokens are kept of each."""
+
+    functions: list[tuple[str, str, str]]
+    queries: list[str]
+    code_length: int
+    text_length: int
+
+
+def _tokenized(tokenizer: CodeTokenizer, job: _Job) -> dict[str, np.ndarray]:
+    """Token ids, types and marks of the own name, one function after the other, and how long each is."""
+    leaves = [tokens_with_types(code, language)[: job.code_length] for code, language, _ in job.functions]
+    typed = tokenizer.encode_leaves(leaves, job.code_length)
+    own = [
+        _own_pieces(row.leaves, [text for text, _ in parts], name)
+        for row, parts, (_, _, name) in zip(typed, leaves, job.functions)
+    ]
+    texts = tokenizer.text_ids(job.queries, job.text_length)
+    return {
+        "code": _flat([row.ids for row in typed], np.int32),
+        "code_lengths": np.array([len(row.ids) for row in typed], dtype=np.int64),
+        "types": _flat([row.types for row in typed], np.int16),
+        "own": _flat(own, np.int8),
+        "text": _flat(texts, np.int32),
+        "text_lengths": np.array([len(row) for row in texts], dtype=np.int64),
+    }
+
+
+def _tokenized_elsewhere(content: str, markers: str, job: _Job) -> dict[str, np.ndarray]:
+    return _tokenized(_reader(content, markers), job)
+
+
+@lru_cache(maxsize=1)
+def _reader(content: str, markers: str) -> CodeTokenizer:
+    """The tokenizer in another process, which is sent its text."""
+    from tokenizers import Tokenizer
+
+    return CodeTokenizer(Tokenizer.from_str(content), Markers(**json.loads(markers)))
+
+
+def _kinds(job: tuple[str, str, int]) -> set[str]:
     code, language, most = job
-    return tokens_with_types(code, language)[:most]
+    return {kind for _, kind in tokens_with_types(code, language)[:most]}
+
+
+def _head(code: str, most: int) -> str:
+    """What can hold the first ``most`` tokens, to save parsing."""
+    return code[: most * 40]
 
 
 def duplicate_groups(codes: Sequence[str], queries: Sequence[str]) -> np.ndarray:
@@ -154,7 +210,3 @@ def _own_pieces(leaves: np.ndarray, texts: list[str], name: str) -> np.ndarray:
 
 def _flat(rows: Sequence[Sequence[int] | np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate([np.asarray(row, dtype=dtype) for row in rows]) if rows else np.empty(0, dtype)
-
-
-def _ends(rows: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
-    return np.cumsum([len(row) for row in rows], dtype=np.int64)

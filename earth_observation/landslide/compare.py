@@ -26,7 +26,9 @@ PAIRS = [(CONTRAST, PLAIN), (PLAIN, COLOUR)]
 OUT = Path("reports/eo_pretraining/landslides.json")
 
 
-def score(ground: Ground, *, alpha: float, heights: bool, seed: int, steps: int, tile: int) -> dict[str, float]:
+def score(
+    ground: Ground, *, alpha: float, heights: bool, seed: int, steps: int, tile: int
+) -> dict[str, float]:
     """Train on four of five blocks of a ground, score the fifth."""
     from core.learning.determinism import seed_everything
     from earth_observation.landslide.ground import brightest, cut_ground
@@ -40,10 +42,20 @@ def score(ground: Ground, *, alpha: float, heights: bool, seed: int, steps: int,
     seed_everything(seed)
     net = TwoSourceNet(widths=WIDTHS, width=32)
     train_landslides(
-        net, tiles["train"], metres=used.metres, steps=steps, alpha=alpha, seed=seed, threads=1, progress=False
+        net,
+        tiles["train"],
+        metres=used.metres,
+        steps=steps,
+        alpha=alpha,
+        seed=seed,
+        threads=1,
+        progress=False,
     )
     found = landslide_metrics(net, tiles["test"], used.known.shape, metres=used.metres)  # type: ignore[arg-type]
-    return {name: found[name] for name in ("landslide_iou", "landslide_f1", "miou", "objects_hits", "objects_misses")}
+    return {
+        name: found[name]
+        for name in ("landslide_iou", "landslide_f1", "miou", "objects_hits", "objects_misses")
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,7 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     from earth_observation.landslide.demo import write_landslides
     from earth_observation.landslide.ground import default_files, read_ground
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, at least 2")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--side", type=int, default=640, help="pixels of a ground, a multiple of 16")
@@ -70,12 +84,21 @@ def main(argv: list[str] | None = None) -> int:
             home = write_landslides(Path(folder) / "ground", side=options.side, scars=scars, seed=seed)
             ground = read_ground(*default_files(home))
         for arm, (alpha, heights) in ARMS.items():
-            how = {"alpha": alpha, "heights": heights, "seed": seed, "steps": options.steps, "tile": options.tile}
+            how = {
+                "alpha": alpha,
+                "heights": heights,
+                "seed": seed,
+                "steps": options.steps,
+                "tile": options.tile,
+            }
             results[arm].append(score(ground, **how))  # type: ignore[arg-type]
             print(f"seed {seed}  {arm}: landslide IoU {results[arm][-1]['landslide_iou']:.3f}", flush=True)
     minutes = round((time.perf_counter() - start) / 60, 2)
     found = summarise(CLAIM, "demo", seeds, results, PAIRS, minutes, "landslide_iou")
-    write_json(options.out, {**found, "settings": {"steps": options.steps, "side": options.side, "tile": options.tile}})
+    write_json(
+        options.out,
+        {**found, "settings": {"steps": options.steps, "side": options.side, "tile": options.tile}},
+    )
     print(evidence_table(found))
     return 0
 

@@ -109,7 +109,9 @@ def cut_ground(ground: Ground, tile: int, *, white: float) -> dict[str, dict[str
         DataError: no labels, or a split without a scar.
     """
     if ground.mask is None:
-        raise DataError("landslides", seen="no labels", expected="a raster or polygons of scars to learn from")
+        raise DataError(
+            "landslides", seen="no labels", expected="a raster or polygons of scars to learn from"
+        )
     places: dict[str, list[tuple[int, int]]] = {"train": [], "test": []}
     height, width = ground.mask.shape
     for row in range(0, height - tile + 1, tile):

@@ -23,8 +23,8 @@ def burn_polygons(path: str | os.PathLike[str], grid: Grid) -> np.ndarray:
     free of landslides: use a raster where part of it is unknown.
 
     Raises:
-        DataError: no GeoJSON, or nothing but points and lines. RasterError: kind "crs" (coordinates that are no degrees,
-            or a system that is not known) or "grid" (all polygons lie elsewhere).
+        DataError: no GeoJSON, or nothing but points and lines. RasterError: kind "crs" (coordinates that are not in
+            degrees, or a system that is not known) or "grid" (all polygons lie elsewhere).
     """
     from rasterio.features import rasterize
     from rasterio.warp import transform_geom
@@ -32,7 +32,9 @@ def burn_polygons(path: str | os.PathLike[str], grid: Grid) -> np.ndarray:
     raw = read_json(path)
     shapes = [shape for shape in _geometries(raw) if shape["type"] in ("Polygon", "MultiPolygon")]
     if not shapes:
-        raise DataError(f"{path}", seen="no polygon", expected="GeoJSON with Polygon or MultiPolygon features")
+        raise DataError(
+            f"{path}", seen="no polygon", expected="GeoJSON with Polygon or MultiPolygon features"
+        )
     system = _system(raw, shapes, path)
     placed = [transform_geom(system, grid.crs, shape) for shape in shapes]
     burnt = rasterize(

@@ -10,14 +10,13 @@ def main(params: Params, stage: Stage) -> None:
     """Learn the vocabulary, tokenize and type the training pairs, learn the table of words."""
     import os
 
-    from code_search.prepared import prepare, save_prepared, table_of_words
+    from code_search.prepared import prepare_with_words, save_prepared
     from code_search.tables import load_split
     from core.files import atomic_directory
 
     functions = load_split(stage.outputs / "corpus", "train")
     workers = len(os.sched_getaffinity(0))
-    prepared = prepare(functions, **params.model.reading, workers=workers)
-    table = table_of_words(functions, workers=workers)
+    prepared, table = prepare_with_words(functions, workers=workers, **params.model.reading)
     with atomic_directory(stage.outputs / "prepared") as folder:
         save_prepared(prepared, folder)
         table.save(folder / "translation.safetensors")

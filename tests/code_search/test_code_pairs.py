@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -41,11 +42,14 @@ def test_arrays_hold_what_the_tokenizer_says(functions, tokenizer, pairs) -> Non
         assert text == tokenizer.text_ids([functions[index].documentation], 16)[0]
 
 
-def test_workers_and_saving_change_nothing(functions, tokenizer, pairs, tmp_path) -> None:
+def test_a_pool_and_saving_change_nothing(functions, tokenizer, pairs, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("code_search.learn.pairs._PART", 50)
+    with ThreadPoolExecutor(2) as pool:
+        elsewhere = prepare_pairs(functions, tokenizer, code_length=64, text_length=16, pool=pool)
     pairs.save(tmp_path / "p.npz")
     for other in (
         PairArrays.load(tmp_path / "p.npz"),
-        prepare_pairs(functions, tokenizer, code_length=64, text_length=16, workers=2),
+        elsewhere,
     ):
         for name in ("code", "code_ends", "types", "own", "text", "text_ends", "groups", "languages"):
             assert np.array_equal(getattr(pairs, name), getattr(other, name)), name

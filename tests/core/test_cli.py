@@ -92,7 +92,9 @@ def test_exit_codes_of_mistakes_and_bugs(domain, monkeypatch, capsys):
 
 def test_exit_codes_are_the_same_in_the_help_and_on_the_pages(domain):
     said = " ".join(CliRunner().invoke(core.cli.app, ["--help"]).output.split())
-    pages = [(REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("index.md", "reliability.md")]
+    pages = [
+        (REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("index.md", "reliability.md")
+    ]
     for text in (said, *(" ".join(page.split()) for page in pages)):
         codes = re.search(r"Exit codes: (.+?)\. ", f"{text}. ")
         assert codes is not None
