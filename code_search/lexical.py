@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,12 +109,16 @@ def count_words(texts: Iterable[str]) -> WordCounts:
     >>> list(found.vocabulary), found.indptr.tolist(), found.documents.tolist(), found.counts.tolist()
     (['open', 'file', 'close'], [0, 1, 3, 4], [0, 0, 1, 1], [1, 1, 2, 1])
     """
+    return count_bags(Counter(words(text)) for text in texts)
+
+
+def count_bags(bags: Iterable[Mapping[str, int]]) -> WordCounts:
+    """As `count_words`, of texts whose words are counted already."""
     vocabulary: dict[str, int] = {}
     terms: list[int] = []
     counts: list[int] = []
     lengths: list[int] = []
-    for text in texts:
-        bag = Counter(words(text))
+    for bag in bags:
         terms.extend([vocabulary.setdefault(word, len(vocabulary)) for word in bag])
         counts.extend(bag.values())
         lengths.append(len(bag))

@@ -6,16 +6,17 @@ functions each point rests on, several draws, intervals, and the same functions 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from code_search.data.functions import Function
 from code_search.data.mutate import local_variables, rename_variables
-from code_search.evaluate import RANKINGS, Task, Vectors, word_scores
-from code_search.lexical import WordIndex
-from code_search.ranker import Ranker
+from code_search.evaluate import RANKINGS, Task, Vectors
+from code_search.lexical import WordCounts, WordIndex, count_bags, named_text, words
+from code_search.ranker import Ranker, WordScores
 
 COUNTS: tuple[int | None, ...] = (0, 1, 2, 4, 8, None)
 """Variables renamed a function; None: all of them."""
@@ -102,22 +103,32 @@ class _Base:
         self.task, self.vectors, self.ranker = task, vectors, ranker
         self.asked = vectors.queries(task.queries)
         self.dense = self.asked @ vectors.functions(task.candidates).T
+        self._known: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
+        self._bags: dict[str, Counter[str]] = {}
         self.before = self.reciprocal([0] * len(task.queries), 0)
 
     def reciprocal(self, many: Sequence[int], seed: int) -> dict[str, np.ndarray]:
         """Reciprocal ranks (N,) with ``many[i]`` variables of answer i renamed, by ranking."""
+        candidates = self.task.candidates
+        answers = [_renamed(function, k, seed) for function, k in zip(candidates, many)]
+        drawn = tuple(function.code for function in answers)
+        if drawn not in self._known:  # none and all of the variables are the same in every draw
+            self._known[drawn] = self._reciprocal(answers)
+        return self._known[drawn]
+
+    def _reciprocal(self, answers: Sequence[Function]) -> dict[str, np.ndarray]:
         from core.evaluation.retrieval import ranks
 
         candidates = self.task.candidates
-        answers = [_renamed(function, k, seed) for function, k in zip(candidates, many)]
         own = np.arange(len(candidates))
         similar = np.einsum("nd,nd->n", self.asked, self.vectors.functions(answers))
         dense = self._with(self.dense, similar)
         # Statistics of words are taken over the pool and the renamed answers together.
         both = [*candidates, *answers]
-        plain = WordIndex.from_texts(function.code for function in both).score_matrix(self.task.queries)
-        words = word_scores(both, self.ranker).part_matrix(self.task.queries)
-        parts = {name: self._with(values, values[own, len(own) + own]) for name, values in words.items()}
+        plain = WordIndex(self._counted(f.code for f in both)).score_matrix(self.task.queries)
+        counts = self._counted(named_text(f.name, f.code) for f in both)
+        scored = WordScores(counts, self.ranker).part_matrix(self.task.queries)
+        parts = {name: self._with(values, values[own, len(own) + own]) for name, values in scored.items()}
         found = {
             "bm25": self._with(plain, plain[own, len(own) + own]),
             "lexical": self.ranker.by_words(parts),
@@ -125,6 +136,15 @@ class _Base:
             "hybrid": self.ranker.by_all(parts, dense),
         }
         return {name: 1.0 / ranks(values, own) for name, values in found.items()}
+
+    def _counted(self, texts: Iterable[str]) -> WordCounts:
+        """The words of the texts; most of these come again in the next draw."""
+        bags = []
+        for text in texts:
+            if text not in self._bags:
+                self._bags[text] = Counter(words(text))
+            bags.append(self._bags[text])
+        return count_bags(bags)
 
     def _with(self, scores: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """The scores of the pool (N, N) out of the first columns, those of the right answers put in."""

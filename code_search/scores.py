@@ -64,6 +64,30 @@ def metrics(tasks: Sequence[Task], ranks: Sequence[Ranks], samples: int = 1000) 
     return found
 
 
+def retrieval_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a task out of `metrics`: the MRR of each ranking with its interval, and what hybrid gains over BM25.
+
+    >>> numbers = {"label": "MRR, BM25, 9 candidates, names shown", "value": 0.51234, "low": 0.5, "high": 0.6, "n": 9}
+    >>> retrieval_rows({"mrr_bm25_shown": numbers})
+    [{'task': 'shown', 'candidates': '9 candidates, names shown', 'queries': 9, 'bm25': [0.5123, 0.5, 0.6]}]
+    """
+    start = "mrr_bm25_"
+    rows = []
+    for key, metric in found.items():
+        if not key.startswith(start):
+            continue
+        task = key.removeprefix(start)
+        keys = {name: f"mrr_{name}_{task}" for name in RANKINGS} | {"gain": f"gain_{task}"}
+        values = {
+            name: [round(found[key][part], 4) for part in ("value", "low", "high")]
+            for name, key in keys.items()
+            if key in found
+        }
+        label = metric["label"].removeprefix(f"MRR, {TITLES['bm25']}, ")
+        rows.append({"task": task, "candidates": label, "queries": metric["n"], **values})
+    return rows
+
+
 def recall_table(tasks: Sequence[Task], ranks: Sequence[Ranks]) -> dict[str, Any]:
     """MRR and recall at 1, 5 and 10 of every ranking and task."""
     rows = []

@@ -19,7 +19,9 @@ class Data(Settings):
     ``installed``: train and valid from the distributions that pip installed, test from the standard library.
     ``codesearchnet``: ``root`` holds one folder a language with train, valid, test and codebase ``.jsonl``.
     ``manifest``: ``manifest`` lists own repositories below ``root``.
-    ``scheduler``: ``processes``, ``local`` (Dask on this machine) or the address of a Dask scheduler.
+    ``languages``: only these, of ``codesearchnet`` and ``manifest``; ``valid_fraction``: of ``installed``.
+    ``scheduler``: ``processes``, ``local`` (Dask on this machine) or the address of a Dask scheduler; not for
+    ``codesearchnet``.
     """
 
     source: Literal["installed", "codesearchnet", "manifest"] = "installed"
@@ -39,6 +41,14 @@ class Data(Settings):
             raise ValueError(f"data.source: {self.source} needs data.root, the folder that holds the data")
         if self.source == "manifest" and not self.manifest:
             raise ValueError("data.source: manifest needs data.manifest, the CSV that lists the repositories")
+        if self.source == "installed" and self.languages:
+            raise ValueError("data.languages: installed packages are read for Python only; leave it out")
+        if self.source != "installed" and "valid_fraction" in self.model_fields_set:
+            raise ValueError(
+                f"data.valid_fraction: {self.source} brings its own splits or makes them by group; leave it out"
+            )
+        if self.source == "codesearchnet" and self.scheduler != "processes":
+            raise ValueError("data.scheduler: rows of codesearchnet are read in one process; leave it out")
         return self
 
 

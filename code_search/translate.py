@@ -26,6 +26,7 @@ from core.files import atomic_write
 KAPPA = 7 / 3
 """How much the function counts against the average function: .7 to .3 in the mixture of the two."""
 ROUNDS = 5
+_CHUNK = 2**22  # scores of (word, function) held at a time
 _RAREST = 3  # documentations, or functions, that a word must occur in
 _LEAST = 2.0  # entries that make a word less than twice as likely as it is everywhere add time, not quality
 
@@ -212,8 +213,13 @@ class TranslatedIndex:
         for number, query in enumerate(queries):
             for row in self._rows(query):
                 askers.setdefault(row, []).append(number)
-        for row, numbers in askers.items():
-            found[numbers] += self._likelier(row)
+        rows = list(askers)
+        step = max(1, _CHUNK // max(self.size, 1))
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            lift = (self._lift[part] @ self._shares).toarray()
+            for row, likelier in zip(part, np.log1p(KAPPA * lift, dtype=np.float32)):
+                found[askers[row]] += likelier
         return found
 
     def contributions(self, query: str, document: int) -> dict[str, float]:

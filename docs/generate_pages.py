@@ -90,6 +90,34 @@ def results(root: Path, pipeline: str) -> str:
     return "\n".join(lines)
 
 
+def retrieval(root: Path, pipeline: str) -> str:
+    """How well each params file's search finds: MRR by ranking, with intervals."""
+    file = root / "reports" / pipeline / "retrieval.json"
+    if not file.is_file():
+        return f"Not measured yet: `make repro PIPELINE={pipeline}`, then `python -m pipelines.{pipeline}.retrieval`."
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    lines = [
+        "| settings | candidates | queries | BM25 | words | dense | hybrid | hybrid − BM25 |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, entry in kept.items():
+        for row in entry["rows"]:
+            numbers = [row[key][0] for key in ("bm25", "lexical", "dense", "hybrid")]
+            best = max(numbers)
+            cells = [f"**{value:.3f}**" if value == best else f"{value:.3f}" for value in numbers]
+            gain, low, high = row["gain"]
+            lines.append(
+                f"| `{name}` | {row['candidates']} | {row['queries']:,} | {' | '.join(cells)} "
+                f"| {gain:+.3f} ({low:+.3f} to {high:+.3f}) |"
+            )
+    trained = [
+        f"`{name}` (encoder `{entry['encoder']}`): {entry['pairs']['train']:,} training and "
+        f"{entry['pairs']['valid']:,} validation pairs, data digest `{entry['data_digest'][:12]}`"
+        for name, entry in kept.items()
+    ]
+    return "\n".join(lines) + "\n\nMean reciprocal rank. " + "; ".join(trained) + "."
+
+
 def timings(root: Path, _: str) -> str:
     """Wall time and peak memory of every pipeline."""
     file = root / "reports" / "timings.json"
@@ -142,6 +170,7 @@ def columns(root: Path, pipeline: str) -> str:
 PARTS: dict[str, Callable[[Path, str], str]] = {
     "evidence": evidence,
     "results": results,
+    "retrieval": retrieval,
     "timings": timings,
     "cost": cost,
     "columns": columns,

@@ -75,7 +75,7 @@ if own:
     cases = [Case(file.name.partition(".nii")[0], file.parent.name, str(file)) for file in files]
     listing = Listing(tuple(cases), tuple(config["structures"]), {})
 else:
-    listing = read_acdc(write_demo(scratch / "demo", patients=16, unlabelled=4, pixels=40))
+    listing = read_acdc(write_demo(scratch / "demo", patients=12, unlabelled=2, pixels=32))
 
 found = Quarantine()
 usable, facts = inspect(listing, Rules(parts, spacing, size, reading=reading), found)
@@ -86,7 +86,7 @@ pd.DataFrame([vars(one) for one in found.findings], columns=["file", "level", "k
 # ## A network
 #
 # Yours is loaded. The demo trains one: the encoder by the global loss on all volumes, the decoder by the local
-# loss, then everything on eight labelled volumes. `make repro PIPELINE=mri_segmentation` does this properly.
+# loss, then everything on six labelled volumes. `make repro PIPELINE=mri_segmentation` does this properly.
 
 # %%
 if not own:
@@ -100,10 +100,10 @@ if not own:
     )
     network = fresh_unet(architecture)
     train, batch = prepared.volumes("train"), {"volumes": 3, "parts": parts, "progress": False}
-    learned = pretrain_global(network, architecture, prepared, train, kind="gd", steps=40, **batch)
-    pretrain_local(network, architecture, prepared, train, kind="lr", steps=20, blocks=2, **batch)
+    learned = pretrain_global(network, architecture, prepared, train, kind="gd", steps=24, **batch)
+    pretrain_local(network, architecture, prepared, train, kind="lr", steps=12, blocks=2, **batch)
     tuned = finetune(
-        network, prepared, labelled_choice(prepared, 8), steps=80, batch_size=12, learning_rate=0.005,
+        network, prepared, labelled_choice(prepared, 6), steps=60, batch_size=12, learning_rate=0.005,
         validate_every=20, progress=False,
     )  # fmt: skip
     print(f"validation Dice {tuned.best_value:.2f} after {tuned.best_step} steps")

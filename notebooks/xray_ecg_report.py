@@ -65,7 +65,7 @@ scratch = Path(tempfile.mkdtemp())
 if own:
     items = read_items("manifest", own, manifest=str(Path(own) / "manifest.csv"))
 else:
-    folder = write_demo(scratch / "demo", studies=160, missing=0.2)
+    folder = write_demo(scratch / "demo", studies=120, missing=0.2)
     items = read_items("demo", str(folder), findings=FINDINGS)
 quarantine = Quarantine()
 items, facts = check_items(items, quarantine, Checks())
@@ -111,8 +111,8 @@ space = new_space(
 result = train_space(
     space,
     prepared,
-    steps=80,
-    batch_size=48,
+    steps=60,
+    batch_size=32,
     augmentation=None,
     modality_dropout=0.0,
     optimization={"learning_rate": 0.004, "weight_decay": 0.05},

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 from code_search.data.cuts import SourceText
 from code_search.data.functions import Function
-from code_search.data.languages import comments_query, parse_alone, parser, units_query
+from code_search.data.languages import marks_query, parse_alone, parser
 from code_search.data.text import to_utf8
 from code_search.data.units import find_units
-
-if TYPE_CHECKING:
-    from tree_sitter import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +55,14 @@ def extract_functions(
 
     data, encoding = to_utf8(source)
     root = parser(language).parse(data).root_node
-    units, docstrings = find_units(QueryCursor(units_query(language)).matches(root), data)
+    matches = QueryCursor(marks_query(language)).matches(root)
+    units, docstrings = find_units(matches, data)
     status, reason = ("partial", "syntax errors: what parses was kept") if root.has_error else ("ok", "")
     if encoding != "utf-8":
         reason = "; ".join(filter(None, [reason, f"not UTF-8: read as {encoding}"]))
     if not units or (documented_only and language == "python" and not docstrings):
         return FileResult(path, [], status, reason)
-    text = SourceText(data, _comments(root, language, data), docstrings)
+    text = SourceText(data, _comments(matches, data), docstrings)
     functions = []
     for unit in units:
         if unit.kind == "scope" or (unit.kind == "class" and unit.holds_function):
@@ -105,14 +103,13 @@ def strip_comments(code: str, language: str) -> str | None:
     root, data, start, end = parse_alone(code, language)
     if root.has_error:
         return None
-    _, docstrings = find_units(QueryCursor(units_query(language)).matches(root), data)
-    return SourceText(data, _comments(root, language, data), docstrings).code(start, end)
+    matches = QueryCursor(marks_query(language)).matches(root)
+    _, docstrings = find_units(matches, data)
+    return SourceText(data, _comments(matches, data), docstrings).code(start, end)
 
 
-def _comments(root: Node, language: str, data: bytes) -> list[tuple[int, int]]:
+def _comments(matches: list[tuple[int, dict[str, Any]]], data: bytes) -> list[tuple[int, int]]:
     """Byte ranges of the comments, without the line end that some grammars count in."""
-    from tree_sitter import QueryCursor
-
-    nodes = QueryCursor(comments_query(language)).captures(root).get("comment", [])
+    nodes = [node for _, marks in matches for node in marks.get("comment", ())]
     ranges = sorted((node.start_byte, node.end_byte) for node in nodes)
     return [(start, end - 1 if data[end - 1] == 10 else end) for start, end in ranges]

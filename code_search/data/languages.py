@@ -159,23 +159,15 @@ def parse_alone(code: str, language: str) -> tuple[Node, bytes, int, int]:
 
 
 @cache
-def units_query(name: str) -> Query:
-    """The compiled query that marks a language's units."""
-    from tree_sitter import Query
-
-    return Query(grammar(name), UNITS[name])
-
-
-@cache
-def comments_query(name: str) -> Query:
-    """The compiled query that marks a language's comments as ``@comment``."""
+def marks_query(name: str) -> Query:
+    """The compiled query that marks a language's units and, as ``@comment``, its comments: one walk for both."""
     from tree_sitter import Query
 
     language = grammar(name)
     kinds = [
         kind for kind in ("comment", "line_comment", "block_comment", "html_comment") if _has(language, kind)
     ]
-    return Query(language, "\n".join(f"({kind}) @comment" for kind in kinds))
+    return Query(language, "\n".join([UNITS[name], *(f"({kind}) @comment" for kind in kinds)]))
 
 
 def _has(language: Grammar, kind: str) -> bool:

@@ -7,6 +7,8 @@ import random
 import symtable
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from code_search.data.languages import grammar, parse_alone
@@ -136,12 +138,7 @@ def local_variables(code: str, language: str) -> list[str]:
     >>> local_variables("def area(radius): square = radius ** 2; return math.pi * square", "python")
     ['radius', 'square']
     """
-    root, data, first, last = parse_alone(code, language)
-    if root.has_error:
-        return []
-    places = _places(root, data, first, last, language)
-    allowed = _python_locals(code) if language == "python" else _declared(root, data, language)
-    return [name for name in places if name in allowed and name not in _CONVENTIONAL]
+    return list(_read(code, language).names)
 
 
 def rename_variables(code: str, language: str, k: int | None, seed: int = 0) -> tuple[str, dict[str, str]]:
@@ -166,14 +163,36 @@ def rename_variables(code: str, language: str, k: int | None, seed: int = 0) -> 
 
 def rename(code: str, language: str, mapping: Mapping[str, str]) -> str:
     """Replace each name of ``mapping`` wherever it stands as a variable."""
+    read = _read(code, language)
+    edits = sorted((place, mapping[name]) for name in mapping for place in read.places.get(name, []))
+    parts, at = [], read.first
+    for (start, end), new in edits:
+        parts += [read.data[at:start], new.encode()]
+        at = end
+    return b"".join([*parts, read.data[at : read.last]]).decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was parsed (the code is ``data[first:last]``), where names stand, which of them may be renamed."""
+
+    data: bytes
+    first: int
+    last: int
+    places: Mapping[str, list[tuple[int, int]]]
+    names: tuple[str, ...]
+
+
+@lru_cache(maxsize=1024)
+def _read(code: str, language: str) -> _Read:
+    """One function, parsed once for all the renamings that are drawn of it."""
     root, data, first, last = parse_alone(code, language)
     places = _places(root, data, first, last, language)
-    edits = sorted((place, mapping[name]) for name in mapping for place in places.get(name, []))
-    parts, at = [], first
-    for (start, end), new in edits:
-        parts += [data[at:start], new.encode()]
-        at = end
-    return b"".join([*parts, data[at:last]]).decode("utf-8", "replace")
+    names: list[str] = []
+    if not root.has_error:
+        allowed = _python_locals(code) if language == "python" else _declared(root, data, language)
+        names = [name for name in places if name in allowed and name not in _CONVENTIONAL]
+    return _Read(data, first, last, places, tuple(names))
 
 
 def _nodes(root: Node) -> Iterator[tuple[Node, str | None, str]]:

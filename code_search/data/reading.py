@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,8 @@ from core.data.parallel import parallel_map
 
 MAX_FILE_KB = 1000
 _CHUNK_FILES = 48
-_FIRST_WAVE = 32  # chunks read before the rate of functions a file is known
+_FIRST_WAVE = 32  # chunks read, at most, before the rate of functions a file is known
+_READERS = 8  # threads: a cold disk answers many requests at once sooner than one after another
 _Chunk = list[tuple[str, str, str]]  # root, path, group
 _DOCSTRING = re.compile(rb":[ \t]*(?:#[^\n]*)?\r?\n\s*[rRuU]?[\"']")  # a quick look that saves parsing
 
@@ -67,7 +69,9 @@ def read_pairs(
     chunks = list(_chunks(groups))
     if workers == 1 or len(chunks) == 1:
         scheduler = "serial"
-    wave = len(chunks) if max_functions is None else _FIRST_WAVE
+    wave = len(chunks)
+    if max_functions is not None:
+        wave = min(_FIRST_WAVE, -(-max_functions // _CHUNK_FILES))  # a file gives a function or more
     while chunks and (max_functions is None or len(pairs.functions) < max_functions):
         now, chunks = chunks[:wave], chunks[wave:]
         for functions, files, dropped in parallel_map(
@@ -79,7 +83,7 @@ def read_pairs(
         if max_functions is not None:  # what the rate so far says: every wave starts processes anew
             rate = max(len(pairs.functions), 1) / len(pairs.files)
             missing = (max_functions - len(pairs.functions)) / rate / _CHUNK_FILES
-            wave = max(_FIRST_WAVE, round(missing))
+            wave = max(min(_FIRST_WAVE, wave), round(missing))
     del pairs.functions[max_functions if max_functions is not None else len(pairs.functions) :]
     return pairs
 
@@ -97,8 +101,10 @@ def _read_chunk(
     functions: list[tuple[Any, ...]] = []
     files: list[tuple[str, str, str, str]] = []
     dropped: Counter[str] = Counter()
-    for root, path, group in chunk:
-        found, status, reason = _read_file(root, path, group)
+    with ThreadPoolExecutor(_READERS) as pool:
+        sources = list(pool.map(_source, chunk))
+    for (_, path, group), source in zip(chunk, sources):
+        found, status, reason = _functions(source, path, group)
         files.append((path, group, status, reason))
         for function in found:
             problem = pair_problem(function)
@@ -109,13 +115,19 @@ def _read_chunk(
     return functions, files, dropped
 
 
-def _read_file(root: str, path: str, group: str) -> tuple[list[Function], str, str]:
-    language = language_of(path)
-    if language is None:
-        return [], "skipped", "no language for this extension"
-    source = read_bytes(root, path, MAX_FILE_KB)
+def _source(file: tuple[str, str, str]) -> bytes | str:
+    """The bytes of a file, or why it is skipped."""
+    root, path, _ = file
+    if language_of(path) is None:
+        return "no language for this extension"
+    return read_bytes(root, path, MAX_FILE_KB)
+
+
+def _functions(source: bytes | str, path: str, group: str) -> tuple[list[Function], str, str]:
     if isinstance(source, str):
         return [], "skipped", source
+    language = language_of(path)
+    assert language is not None  # `_source` gave bytes
     reason = skip_by_content(source)
     if reason:
         return [], "ok" if reason == "empty" else "skipped", "" if reason == "empty" else reason

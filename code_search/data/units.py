@@ -40,11 +40,18 @@ class Docstring:
 def find_units(
     matches: list[tuple[int, dict[str, Any]]], data: bytes
 ) -> tuple[list[Unit], dict[int, Docstring]]:
-    """The units in the order of their start, and the docstrings by the start of the node that owns them."""
+    """The units in the order of their start, and the docstrings by the start of the node that owns them.
+
+    Args:
+        matches: of `code_search.data.languages.marks_query`; its comments are passed over.
+        data: what was parsed.
+    """
     units: dict[int, Unit] = {}
     docstrings: dict[int, Docstring] = {}
     wrappers: dict[int, int] = {}
     for _, marks in matches:
+        if "comment" in marks:
+            continue
         if "doc" in marks:
             doc, owner = marks["doc"][0], marks["owner"][0]
             start, end = doc.start_byte, doc.end_byte

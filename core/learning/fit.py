@@ -97,7 +97,7 @@ def fit(
         every_n_steps: between checkpoints; a tenth of ``steps`` by default.
         threads: of torch; None leaves it.
         precision: 32, 64, bf16-mixed or 16-mixed.
-        accelerator, devices, nodes, strategy: as in Lightning (cpu/gpu/auto; ddp, fsdp, ddp_spawn, auto).
+        accelerator, devices, nodes, strategy: as in Lightning (cpu/gpu/auto; auto, ddp and its variants).
             ``batch_size`` of a `StepSampler` is over all processes. With several processes ``fit`` returns
             in the first alone, which does all the rest of the script; the others help with its further
             trainings (whose module and batches must be picklable), and end with it, see
@@ -118,6 +118,8 @@ def fit(
         raise ConfigError("steps", seen=steps, expected="a number >= 1")
     if precision not in PRECISIONS:
         raise ConfigError("precision", seen=precision, expected=f"one of {list(PRECISIONS)}")
+    if strategy != "auto" and not strategy.startswith("ddp"):  # others leave parts of the weights elsewhere
+        raise ConfigError("strategy", seen=strategy, expected="auto, ddp or a variant of ddp")
     world = devices * nodes
     if world > 1:
         if not hasattr(batches, "shard"):

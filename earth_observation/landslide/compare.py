@@ -1,6 +1,6 @@
 """What contrast and terrain are worth for landslides, over seeds, on generated ground.
 
-    python -m earth_observation.landslide.compare [--seeds 5] [--steps 150] [--out FILE]
+    python -m earth_observation.landslide.compare [--seeds 5] [--steps 100] [--out FILE]
 
 Each seed has a ground of its own. All arms of a seed share ground, blocks and order; scores are of the test blocks.
 """
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, at least 2")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--side", type=int, default=640, help="pixels of a ground, a multiple of 16")
     parser.add_argument("--tile", type=int, default=64)
     parser.add_argument("--out", type=Path, default=OUT)

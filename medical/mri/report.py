@@ -22,7 +22,7 @@ from medical.mri.evaluate import Scored, score_volumes
 from medical.mri.figures import labels_figure, learning_figure, overlay_figure, position_figure
 from medical.mri.model import load_model
 from medical.mri.prepared import Prepared
-from medical.mri.training import PRETRAINED, RANDOM, Run
+from medical.mri.runs import PRETRAINED, RANDOM, Run
 
 FOLDER = "evaluation"
 """What the folder is called in the end, below the pipeline's outputs."""

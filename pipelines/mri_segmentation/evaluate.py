@@ -12,7 +12,7 @@ def main(params: Params, stage: Stage) -> None:
     from core.tracking.result import write_result
     from medical.mri.prepared import load_prepared
     from medical.mri.report import evaluate
-    from medical.mri.training import RUNS, read_runs, served_run
+    from medical.mri.runs import RUNS, read_runs, served_run
 
     out = stage.outputs
     runs = read_runs(out / "finetuned" / RUNS)

@@ -55,9 +55,16 @@ def compare(request: Request[Params]) -> None:
     settings: dict[str, Any] = {
         "global_loss": params.pretrain_global.model_dump(exclude_none=True) | params.pretrain.model_dump(),
         "local_loss": params.pretrain_local.model_dump() | params.pretrain.model_dump(),
-        "finetuning": params.finetune.fitting | ({"steps": evidence.steps} if evidence.steps else {}),
+        "finetuning": params.finetune.fitting,
         "labelled": evidence.labelled,
     }
+    longer = {
+        "global_loss": evidence.global_steps,
+        "local_loss": evidence.local_steps,
+        "finetuning": evidence.steps,
+    }
+    for section, steps in longer.items():
+        settings[section] = settings[section] | ({"steps": steps} if steps else {})
     with_mixup = "mixup" in params.finetune.extras
     if with_mixup:
         settings["mixup_alpha"] = params.finetune.mixup_alpha

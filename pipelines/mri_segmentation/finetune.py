@@ -18,7 +18,8 @@ def main(params: Params, stage: Stage) -> None:
     from core.files import atomic_directory
     from medical.mri.model import load_model
     from medical.mri.prepared import load_prepared
-    from medical.mri.training import PRETRAINED, RANDOM, train_runs
+    from medical.mri.runs import PRETRAINED, RANDOM
+    from medical.mri.training import train_runs
 
     prepared = load_prepared(stage.outputs / "prepared")
     folders = {PRETRAINED: stage.outputs / "pretrained", RANDOM: stage.outputs / "initial"}

@@ -33,7 +33,7 @@ def main(params: Params, stage: Stage) -> None:
     from core.files import read_json
     from core.tracking import read_result, register, start_run
     from medical.mri import serve
-    from medical.mri.training import RUNS, read_runs, served_run
+    from medical.mri.runs import RUNS, read_runs, served_run
 
     out = stage.outputs
     result = read_result(out / "metrics.json")

@@ -30,6 +30,14 @@ def test_the_paper_settings_are_those_of_the_paper():
     assert pretrain.hide_name == 0
 
 
+@pytest.mark.parametrize(("key", "value"), [("valid_fraction", 0.2), ("scheduler", "local")])
+def test_what_a_source_cannot_use_is_refused(key, value):
+    raw = yaml.safe_load((FOLDER / "params.smoke.yaml").read_text())
+    raw["data"] = {"source": "codesearchnet", "root": "data", key: value}
+    with pytest.raises(ConfigError, match=f"data.{key}: .* leave it out"):
+        parse_settings(raw, Params, origin="params.yaml")
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -40,6 +48,7 @@ def test_the_paper_settings_are_those_of_the_paper():
         ("pretrain.queue", 128, "queue_size"),
         ("data.source", "kaggle", "data.source"),
         ("data.source", "manifest", "data.root"),
+        ("data.languages", ["go"], "data.languages"),
         ("model.vocabulary", 10, "model.vocabulary"),
         ("evaluate.robustness.counts", ["some"], "counts"),
         ("trainer.precision", 32, "trainer.precision"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from core.learning.fit import fit
 from earth_observation.cli import landslides
 from earth_observation.data.opened import RasterError
 from earth_observation.hpcl import choose_anchors, hpcl_loss, hyper_pixels
+from earth_observation.landslide.compare import ARMS, OUT
+from earth_observation.landslide.compare import main as compare
 from earth_observation.landslide.demo import draw_landslides, write_landslides
 from earth_observation.landslide.ground import cut_ground, default_files, landslide_batch, read_ground
 from earth_observation.landslide.net import KeyQueue, TwoSourceNet
@@ -24,6 +27,7 @@ from earth_observation.learn.landslide import HyperPixelTraining
 from earth_observation.metrics import object_scores
 from earth_observation.terrain import check_offset, terrain_features
 
+ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(3)
 SMALL = {"widths": (8, 8, 8, 8), "width": 16}
 
@@ -144,6 +148,54 @@ def test_the_recipe_goes_from_files_to_metrics_and_maps(ground_files, tmp_path):
     assert sum(one["properties"]["area_m2"] for one in traced["features"]) == pytest.approx(area)
     with pytest.raises(ConfigError, match="--labels"):
         landslides(picture, dem, out=tmp_path / "c")
+
+
+def test_polygons_teach_as_the_raster_does(ground_files, tmp_path):
+    """Outlines of the raster, in the picture's metres (named) and in degrees, burn to the raster itself."""
+    from rasterio.features import shapes
+    from rasterio.warp import transform_geom
+
+    picture, dem, scars = ground_files
+    with rasterio.open(scars) as source:
+        crs, mask = source.crs, source.read(1)
+        outlines = [one for one, value in shapes(mask, transform=source.transform) if value == 1]
+    degrees = [transform_geom(crs, "EPSG:4326", one) for one in outlines]
+    features = [{"type": "Feature", "properties": {}, "geometry": one} for one in outlines]
+    named = {"type": "name", "properties": {"name": "EPSG:32648"}}
+    several = {"type": "MultiPolygon", "coordinates": [one["coordinates"] for one in degrees]}
+    files = {
+        "metres": {"type": "FeatureCollection", "crs": named, "features": features},
+        "degrees": {"type": "Feature", "properties": None, "geometry": several},
+    }
+    for name, raw in files.items():
+        (tmp_path / f"{name}.geojson").write_text(json.dumps(raw))
+        found = read_ground(picture, dem, tmp_path / f"{name}.geojson").mask
+        assert (found != mask).mean() < 0.002
+        assert set(np.unique(found)) == {0, 1}
+    wrong = {
+        "longitude and latitude": {**files["metres"], "crs": None},
+        "a known system": {**files["metres"], "crs": {"type": "name", "properties": {"name": "here"}}},
+        "no polygon on the picture": {"type": "Polygon", "coordinates": [[[0, 0], [0, 1], [1, 1], [0, 0]]]},
+        "Polygon or MultiPolygon": {"type": "FeatureCollection", "features": []},
+    }
+    for words, raw in wrong.items():
+        (tmp_path / "wrong.geojson").write_text(json.dumps(raw))
+        with pytest.raises(DataError, match=words):
+            read_ground(picture, dem, tmp_path / "wrong.geojson")
+
+
+def test_the_comparison_writes_what_the_page_quotes(tmp_path, capsys):
+    out = tmp_path / "landslides.json"
+    assert compare(["--seeds", "2", "--steps", "2", "--side", "160", "--tile", "16", "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert set(found["arms"]) == set(ARMS)
+    assert all(len(values["landslide_iou"]) == 2 for values in found["arms"].values())
+    assert "colour alone" in capsys.readouterr().out
+    committed, page = ((ROOT / name).read_text() for name in (OUT, "docs/pipelines/eo_pretraining.md"))
+    for arm, values in json.loads(committed)["arms"].items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| {arm} |"))
+        assert f"{np.mean(values['landslide_iou']):.3f}" in row
+        assert f"{np.mean(values['landslide_f1']):.3f}" in row
 
 
 def test_tiles_of_train_and_test_share_no_block_and_turn_with_their_slopes(ground_files):

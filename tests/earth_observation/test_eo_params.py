@@ -67,3 +67,13 @@ def test_a_setting_that_a_resnet_would_not_use_is_refused():
 def test_the_arms_of_the_evidence_change_what_they_name():
     assert {arm for pair in comparisons() for arm in pair} <= set(ARMS)
     assert comparisons(["SoftCon", "MoCo hard"]) == [("SoftCon", "MoCo hard")]
+
+
+def test_the_example_of_another_sensor_on_the_page_can_be_read():
+    page = (FOLDER.parents[1] / "docs" / "pipelines" / "eo_pretraining.md").read_text(encoding="utf-8")
+    changes = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    raw = yaml.safe_load((FOLDER / "params.yaml").read_text())
+    for section, values in changes.items():
+        raw[section] = {**raw[section], **values}
+    params = parse_settings(raw, Params, origin="the page")
+    assert params.data.own["bands"] == ["10", "20", "30", "40", "50", "70"]

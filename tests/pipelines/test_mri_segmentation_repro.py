@@ -5,11 +5,17 @@ The tests run in their order and share one clone.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
+import yaml
 
 from core.tracking.result import read_result
 
@@ -65,6 +71,34 @@ def test_a_second_run_runs_nothing_and_git_sees_only_the_lock_file(finished):
 
 
 def test_a_run_that_was_not_killed_has_the_same_weights(finished):
-    weights = (outputs(finished) / ENCODER).read_bytes()
-    finished.repro("-f", "-s", f"{PIPELINE}:pretrain_global")
-    assert (outputs(finished) / ENCODER).read_bytes() == weights
+    file = outputs(finished) / ENCODER
+    weights = file.read_bytes()
+    file.unlink()
+    done = finished.python("pipelines.mri_segmentation.pretrain_global")
+    assert done.returncode == 0, done.stdout
+    assert file.read_bytes() == weights
+
+
+def test_a_stage_of_several_trainings_on_two_processes(finished):
+    """Their number, the devices and the strategy are those of the params; only the first process writes."""
+    params = yaml.safe_load((finished.folder / "pipelines/mri_segmentation/params.smoke.yaml").read_text())
+    params["finetune"] |= {"labelled": [1], "steps": 4, "validate_every": 2}
+    params["trainer"] |= {"devices": 2, "strategy": "ddp"}
+    (finished.folder / "two.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.mri_segmentation.finetune", "--params", "two.yaml"],
+        cwd=finished.folder, env=finished.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    process, helpers = psutil.Process(run.pid), set()
+    while run.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            helpers |= {one for one in process.children() if "two.yaml" in one.cmdline()}
+        time.sleep(0.1)
+    assert run.returncode == 0, run.stdout.read()[-3000:]
+    runs = json.loads((outputs(finished) / "finetuned" / "runs.json").read_text())
+    assert [one["name"] for one in runs] == ["pretrained-1", "random-1", "self_training-1"]
+    assert all(one["history"][-1]["step"] == 4 and "valid_dice" in one["history"][-1] for one in runs)
+    assert len(helpers) == 1
+    psutil.wait_procs(helpers, timeout=60)
+    assert not any(one.is_running() for one in helpers)
+    assert not list(outputs(finished).glob(".finetuned*"))

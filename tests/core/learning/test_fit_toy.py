@@ -364,6 +364,7 @@ def test_state_changed_after_the_checkpoint_is_written_is_refused():
     [
         ({"steps": 0}, "steps"),
         ({"precision": "bf16"}, "precision"),
+        ({"strategy": "fsdp"}, "strategy"),
         ({"devices": 2, "batches": lambda step: None}, "batches with shard"),
     ],
 )
