@@ -31,13 +31,24 @@ TIMEOUT = datetime.timedelta(minutes=10)
 """How long a rank waits for the others before it gives up."""
 
 
+_alone = False
+
+
 def world_size() -> int:
-    """Number of ranks; 1 where no process group was set up.
+    """Number of ranks; 1 where no process group was set up, and where the others wait (`work_alone`).
 
     >>> world_size()
     1
     """
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if _alone or not (dist.is_available() and dist.is_initialized()):
+        return 1
+    return dist.get_world_size()
+
+
+def work_alone(alone: bool) -> None:
+    """Say that the other ranks wait for a call, so that nothing is exchanged with them; or that they work again."""
+    global _alone
+    _alone = alone
 
 
 def rank() -> int:

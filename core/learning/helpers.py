@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch.distributed as dist
 
+from core.distributed import work_alone
 from core.errors import KindredError
 
 _PATIENCE = datetime.timedelta(days=30)  # a helper that waits notices at once when the first process dies
@@ -44,6 +45,7 @@ def call_helpers(title: str, training: Any) -> None:
             remedy="train on one process: devices 1, nodes 1",
         ) from None
     _waiting = False
+    work_alone(False)
     dist.broadcast_object_list([stream.getvalue()], src=0, group=_line)
 
 
@@ -64,6 +66,7 @@ def keep_helpers(first: bool, train: Callable[[Any], object]) -> None:
             atexit.register(_dismiss)
     if first:
         _waiting = True
+        work_alone(True)
         return
     while True:
         sent: list[Any] = [None]
