@@ -177,6 +177,8 @@ def _train(
 ) -> FitResult:
     """`fit` in one process, which is one of ``devices * nodes``."""
     world, spawned = devices * nodes, _spawns(strategy)
+    if world > 1 and strategy in ("auto", "ddp"):
+        strategy = "ddp_find_unused_parameters_true" if module.idle_parts else "ddp"
     set_threads(threads)
     history = History(log_every or max(1, steps // 50), diagnostics, logger)
     callbacks: list[Any] = [Reseed(seed), history]

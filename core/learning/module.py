@@ -41,6 +41,9 @@ class ContrastiveModule(LightningModule):
     True
     """
 
+    idle_parts = False
+    """Whether there are steps in which a trained parameter gets no gradient; `fit` then chooses ddp accordingly."""
+
     def __init__(
         self,
         *,

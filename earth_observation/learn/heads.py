@@ -160,8 +160,7 @@ def train_map(
     """Train the map head on chips with a label raster; None where no pixel is labelled."""
     if not (np.asarray(store.landcover[chips]) != 255).any():
         return None
-    model.add_head("decoder")
-    _freeze(model)
+    _train_only(model, model.add_head("decoder"))
     module = MapTraining(model, learning_rate=learning_rate, warmup=0.1)
     result = _fit(
         module, LabelledChips(store, product, chips), steps, batch_size, seed, "land cover", fitting
@@ -189,8 +188,7 @@ def train_changes(
     counts = np.bincount(changed_cover(store, data.pairs).ravel(), minlength=256)[:2]
     if counts.min() == 0:
         return None
-    model.add_head("changes")
-    _freeze(model)
+    _train_only(model, model.add_head("changes"))
     weight = torch.tensor([1.0, float(np.sqrt(counts[0] / counts[1]))])
     module = ChangeTraining(model, weight, learning_rate=learning_rate, warmup=0.1)
     result = _fit(module, data, steps, batch_size, seed, "change", fitting)
@@ -198,10 +196,9 @@ def train_changes(
     return result
 
 
-def _freeze(model: LandCover) -> None:
-    for part in (model.encoder, model.classify):
-        if part is not None:
-            part.requires_grad_(False)
+def _train_only(model: LandCover, head: nn.Module) -> None:
+    model.requires_grad_(False)
+    head.requires_grad_(True)
 
 
 def _fit(

@@ -22,7 +22,7 @@ def write_embedding(work: Work, model: LandCover, grid: Grid, path: Path) -> Non
 
     step = stride_of(model.encoder)
     height, width = -(-grid.height // step), -(-grid.width // step)
-    coarse = replace(grid, transform=grid.transform * grid.transform.scale(step), height=height, width=width)
+    coarse = replace(grid, transform=grid.transform @ grid.transform.scale(step), height=height, width=width)
     profile = {
         **map_profile(coarse, "float32", float("nan")),
         "count": model.encoder.dim,

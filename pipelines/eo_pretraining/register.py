@@ -14,8 +14,8 @@ LIMITS = [
     "Trained on the data named above; on generated data it knows generated landscapes and nothing else.",
     "Numbers must be in the unit stated with the request: the offset of Sentinel-2's baseline 04.00 and linear radar "
     "backscatter are converted only where the request says so.",
-    "A patch without B10 (L2A) is answered by a model of 13 bands with 0 in its place and a note; it then lies outside of "
-    "the training data, and accuracy may drop.",
+    "A patch without B10 (L2A) is answered by a model of 13 bands with 0 in its place and a note; it then lies outside "
+    "of the training data, and accuracy may drop.",
     "Clouds are not recognised: a cloudy pixel gets a land-cover class like any other.",
     "Another resolution than that of the training data was not tested.",
     "Classes are those of the table in the model; ground that is none of them still gets one.",

@@ -186,7 +186,7 @@ def test_polygons_teach_as_the_raster_does(ground_files, tmp_path):
 
 def test_the_comparison_writes_what_the_page_quotes(tmp_path, capsys):
     out = tmp_path / "landslides.json"
-    assert compare(["--seeds", "2", "--steps", "2", "--side", "160", "--tile", "16", "--out", str(out)]) == 0
+    assert compare(["--seeds", "2", "--steps", "1", "--side", "160", "--tile", "16", "--out", str(out)]) == 0
     found = json.loads(out.read_text())
     assert set(found["arms"]) == set(ARMS)
     assert all(len(values["landslide_iou"]) == 2 for values in found["arms"].values())

@@ -131,6 +131,8 @@ def test_embeddings_do_not_depend_on_how_the_work_is_cut(saved, scene):
 
 @pytest.mark.slow
 def test_dask_workers_write_the_same_map_and_the_same_embeddings(saved, scene, tmp_path, monkeypatch):
+    from dask.distributed import LocalCluster
+
     sent = []
 
     def watched(job, jobs, **options):
@@ -139,14 +141,17 @@ def test_dask_workers_write_the_same_map_and_the_same_embeddings(saved, scene, t
 
     monkeypatch.setattr("earth_observation.scene.work.parallel_map", watched)
     monkeypatch.setattr("earth_observation.scene.work.ROWS_A_JOB", 2)
-    for name in ("serial", "local"):
-        tiling = Tiling(24, 16, 5, name)
-        map_scene(saved, [scene], tmp_path, name=name, tiling=tiling, quicklook=False, embedding=True)
+    # one cluster for both: its workers import torch once
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        for name, scheduler in (("serial", "serial"), ("local", cluster.scheduler_address)):
+            tiling = Tiling(24, 16, 5, scheduler)
+            map_scene(saved, [scene], tmp_path, name=name, tiling=tiling, quicklook=False, embedding=True)
+        address = cluster.scheduler_address
     for kind in ("landcover", "confidence", "embedding"):
         one, other = (read(tmp_path / f"{name}_{kind}.tif")[0] for name in ("serial", "local"))
         np.testing.assert_array_equal(one, other)
     # both were cut into jobs and sent to the workers
-    assert sent == [("map_rows", 3, "local"), ("embedding_rows", 3, "local")]
+    assert sent == [("map_rows", 3, address), ("embedding_rows", 3, address)]
 
 
 @pytest.mark.parametrize("size", [(10, 60), (5, 7), (33, 32)])

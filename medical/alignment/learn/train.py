@@ -37,6 +37,8 @@ class AlignmentModule(ContrastiveModule):
         **optimization: of `ContrastiveModule`.
     """
 
+    idle_parts = True  # the tower of a modality that no item of a batch has
+
     def __init__(
         self,
         towers: Towers,

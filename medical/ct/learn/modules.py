@@ -166,6 +166,8 @@ class Classifier(ContrastiveModule):
     A batch: ``{"images": (B, 1, H, W), "labels": (B,) int64}``.
     """
 
+    idle_parts = True  # the encoder, at first
+
     def __init__(
         self,
         encoder: Any,
