@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "valid", "test")
 FRACTIONS = {"train": 0.7, "valid": 0.15, "test": 0.15}
-_DOCS = "a CSV with the header id,path,group,split,label"
+_DOCS = "a CSV whose first line names the columns (kindred new PIPELINE FOLDER writes one)"
 
 
 def read_manifest(

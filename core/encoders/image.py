@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from core.encoders.checks import check_input
+from core.encoders.monai_nets import monai_net
 from core.encoders.weights import LocalWeights
 from core.errors import ConfigError
 
@@ -90,14 +91,12 @@ class ResNetEncoder(ImageEncoder):
         small: bool = False,
         check_finite: bool = False,
     ) -> None:
-        from monai.networks.nets.resnet import ResNet
-
         _check_dimensions(dimensions)
         if len(blocks) != 4 or len(widths) != 4:
             raise ConfigError(
                 "ResNet stages", seen=(list(blocks), list(widths)), expected="four blocks and four widths"
             )
-        net = ResNet(
+        net = monai_net("resnet", "ResNet")(
             "bottleneck" if bottleneck else "basic",
             list(blocks),
             list(widths),
@@ -147,10 +146,8 @@ class DenseNetEncoder(ImageEncoder):
         first: int = 64,
         check_finite: bool = False,
     ) -> None:
-        from monai.networks.nets.densenet import DenseNet
-
         _check_dimensions(dimensions)
-        net = DenseNet(
+        net = monai_net("densenet", "DenseNet")(
             dimensions, channels, 1, init_features=first, growth_rate=growth, block_config=tuple(blocks)
         )
         dim = net.class_layers.out.in_features
@@ -193,8 +190,6 @@ class ViTEncoder(ImageEncoder):
         mlp_ratio: float = 4.0,
         check_finite: bool = False,
     ) -> None:
-        from monai.networks.nets.vit import ViT
-
         _check_dimensions(dimensions)
         sides = [image_size] * dimensions if isinstance(image_size, int) else list(image_size)
         if len(sides) != dimensions or any(side < patch or side % patch for side in sides):
@@ -205,7 +200,7 @@ class ViTEncoder(ImageEncoder):
             )
         if dim % heads:
             raise ConfigError("heads", seen=heads, expected=f"a divisor of the width {dim}")
-        net = ViT(
+        net = monai_net("vit", "ViT")(
             channels,
             tuple(sides),
             patch,

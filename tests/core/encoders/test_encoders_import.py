@@ -31,6 +31,17 @@ def test_encoder_modules_need_torch_only():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_monai_network_comes_without_what_it_does_not_need():
+    code = (
+        "import sys; from core.encoders.monai_nets import UNNEEDED, monai_net; monai_net('resnet', 'ResNet');"
+        "loaded = set(UNNEEDED) & set(sys.modules);"
+        "import torchvision, mlflow;"
+        "sys.exit(str(loaded) if loaded else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", core.encoders.__all__)
 def test_every_public_name_exists_and_is_documented(name):
     assert getattr(core.encoders, name).__doc__
