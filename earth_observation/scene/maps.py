@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ from earth_observation.scene.work import Tiling, Work, by_rows, open_model
 from earth_observation.tiles import tile_starts
 
 DEFAULT = Tiling()
+STRIP = 512
+"""Rows of a scene that are looked at in one go."""
 
 
 def map_scene(
@@ -71,6 +74,8 @@ def map_scene(
     Raises:
         DataError: bands, geometry or numbers that do not fit. ConfigError: no map head; tiles that do not fit.
     """
+    import rasterio
+
     opened = open_model(str(model))
     if opened.decoder is None:
         raise ConfigError("model", seen="no map head", remedy="run adapt with map_steps > 0")
@@ -84,26 +89,29 @@ def map_scene(
     notes = [n.text for n in check_geometry(grid, opened.sensor, Limits(), where=name)]
     if stack.filled:
         notes.insert(0, filled_note([opened.sensor.bands[k] for k in stack.filled]))
-    chosen, clouds = _look(stack, opened, scale, name)
-    if clouds > Limits().cloud_share and not mask:
-        notes.append(f"{clouds:.0%} of the pixels are bright and white, and no cloud mask was given")
-    if chosen.note:
-        notes.append(chosen.note)
-    work = Work(str(model), stack, chosen, tiling, str(mask), tuple(mask_values))
-    if work.mask and work.mask_values == CLOUDY_SCL:
-        seen = warped_mask(work.mask, grid).read(1, out_shape=_reduced(grid))
-        check_mask(seen, where=work.mask)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    known_pixels = _write_maps(work, opened, grid, folder, name)
-    files = [f"{name}_landcover.tif", f"{name}_confidence.tif"]
-    if embedding:
-        write_embedding(work, opened, grid, folder / f"{name}_embedding.tif")
-        files.append(f"{name}_embedding.tif")
-    if quicklook:
-        from earth_observation.quicklook import scene_figure
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_MIB):  # GDAL would keep a twentieth of the machine's memory
+        chosen, clouds = _look(stack, opened, scale, name)
+        if clouds > Limits().cloud_share and not mask:
+            notes.append(f"{clouds:.0%} of the pixels are bright and white, and no cloud mask was given")
+        if chosen.note:
+            notes.append(chosen.note)
+        work = Work(str(model), stack, chosen, tiling, str(mask), tuple(mask_values))
+        if work.mask and work.mask_values == CLOUDY_SCL:
+            seen = warped_mask(work.mask, grid).read(1, out_shape=_reduced(grid))
+            check_mask(seen, where=work.mask)
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        known_pixels = _write_maps(work, opened, grid, folder, name)
+        files = [f"{name}_landcover.tif", f"{name}_confidence.tif"]
+        if embedding:
+            write_embedding(work, opened, grid, folder / f"{name}_embedding.tif")
+            files.append(f"{name}_embedding.tif")
+        if quicklook:
+            from earth_observation.quicklook import scene_figure
 
-        files.append(scene_figure(folder / f"{name}_quicklook.png", stack, chosen, opened, folder, name).name)
+            files.append(
+                scene_figure(folder / f"{name}_quicklook.png", stack, chosen, opened, folder, name).name
+            )
     report = {
         "scene": name,
         "size": [grid.height, grid.width],
@@ -136,10 +144,7 @@ def _write_maps(work: Work, model: LandCover, grid: Grid, folder: Path, name: st
     count = len(tile_starts(grid.height, work.tiling.tile, work.tiling.stride))
     found = 0
     tags = {f"class_{k}": text for k, text in enumerate(model.table.names)}
-    with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_MIB),
-        tempfile.TemporaryDirectory(dir=folder, suffix=".tmp") as scratch,
-    ):
+    with tempfile.TemporaryDirectory(dir=folder, suffix=".tmp") as scratch:
         places = {kind: Path(scratch) / f"{kind}.tif" for kind in ("landcover", "confidence")}
         with (
             rasterio.open(places["landcover"], "w", **map_profile(grid, "uint8", NODATA)) as cover,
@@ -162,14 +167,25 @@ def _write_maps(work: Work, model: LandCover, grid: Grid, folder: Path, name: st
 
 def _look(stack: RasterStack, model: LandCover, rule: str, name: str) -> tuple[Scale, float]:
     """The scale of a scene and its share of cloud, from a reduced look at it."""
-    grid = stack.grid
-    x, valid = stack.read(size=_reduced(grid))
+    x, valid = _glance(stack)
     valid &= known(x, model.sensor)
     if not valid.any():
         raise DataError(f"{name}", seen="no pixel with data", remedy="check the file and its nodata")
     there = np.delete(x, stack.filled, axis=0)
     chosen = choose_scale(there, valid, model.sensor, rule, where=name, paths=stack.paths)
     return chosen, cloud_share(chosen(x), valid, model.sensor)
+
+
+def _glance(stack: RasterStack) -> tuple[np.ndarray, np.ndarray]:
+    """What `RasterStack.read` gives of the reduced scene; by strips, since GDAL holds all that it resamples at once."""
+    grid = stack.grid
+    rows, columns = _reduced(grid)
+    strips = min(rows, -(-grid.height // STRIP))
+    parts = []
+    for first, last in itertools.pairwise(round(k * rows / strips) for k in range(strips + 1)):
+        top, bottom = (round(at * grid.height / rows) for at in (first, last))
+        parts.append(stack.read((top, 0, bottom - top, grid.width), size=(last - first, columns)))
+    return np.concatenate([x for x, _ in parts], axis=1), np.concatenate([valid for _, valid in parts])
 
 
 def _reduced(grid: Grid) -> tuple[int, int]:
