@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 
 from core.config import Settings, load_settings
 from core.errors import ConfigError, KindredError
-from core.files import disk_trouble, read_json, write_json
+from core.files import atomic_directory, disk_trouble, read_json, write_json
 from core.locks import waiting_lock
 
 STATE = Path(".kindred")
@@ -74,6 +74,11 @@ class Stage:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints that a killed run resumes from; not a DVC output."""
         return STATE / "checkpoints" / self.pipeline / self.name
+
+    def without_demo(self) -> None:
+        """Put a word into the output ``demo``, which DVC expects to hold something whatever the source is."""
+        with atomic_directory(self.outputs / "demo") as folder:
+            (folder / "README").write_text("Other data are read: see data.source and data.root.\n")
 
 
 def run_stage(

@@ -24,8 +24,7 @@ def main(params: Params, stage: Stage) -> None:
 
         write_demo(demo, seed=params.seed, **data.demo.model_dump())
     else:
-        with atomic_directory(demo) as folder:
-            (folder / "README").write_text("Real data are used; see data.root.\n")
+        stage.without_demo()
     root = str(demo) if data.source == "demo" else str(data.root)
     reading = data.model_dump(
         include={"manifest", "rate", "labels", "min_likelihood", "unknown_codes", "folds", "branches"}

@@ -15,7 +15,8 @@ def main(params: Params, stage: Stage) -> None:
     from medical.mri.listing import save_listing, validation_facts
 
     data = params.data
-    (stage.outputs / "demo").mkdir(parents=True, exist_ok=True)  # DVC expects it whatever the source
+    if data.source != "demo":
+        stage.without_demo()
     listing = list_volumes(
         data.source,
         root=data.root,

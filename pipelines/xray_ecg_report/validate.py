@@ -14,7 +14,8 @@ def main(params: Params, stage: Stage) -> None:
     from medical.alignment.preprocess import Preprocessing
 
     data = params.data
-    (stage.outputs / "demo").mkdir(parents=True, exist_ok=True)  # DVC expects it whatever the source
+    if data.source != "demo":
+        stage.without_demo()
     items = list_items(
         data.source,
         root=data.root,

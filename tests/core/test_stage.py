@@ -232,3 +232,10 @@ def test_a_stage_ends_when_its_parent_is_killed(tmp_path):
             return True
 
     until(gone)
+
+
+def test_the_output_of_the_demo_is_never_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs" / "toy" / "demo" / "old").mkdir(parents=True)
+    Stage("toy", "validate", tmp_path / "params.yaml").without_demo()
+    assert [path.name for path in (tmp_path / "outputs" / "toy" / "demo").iterdir()] == ["README"]
