@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audio_language.timeline import Timeline, draw_timeline
-from core.figures import canvas, save_figure
+from core.figures import canvas, save_figure, whiskers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,12 +32,10 @@ def scores_figure(
         (-0.15, "", AFTER, "o", "after"),
     ):
         found = [metrics[f"{prefix}{name}"] for name in names]
-        spread = [
-            [max(0.0, m["value"] - m["low"]) for m in found],
-            [max(0.0, m["high"] - m["value"]) for m in found],
-        ]
+        values = [m["value"] for m in found]
+        spread = whiskers(values, [m["low"] for m in found], [m["high"] for m in found])
         axes.errorbar(
-            [m["value"] for m in found], [row + offset for row in rows], xerr=spread, fmt=mark, color=colour,
+            values, [row + offset for row in rows], xerr=spread, fmt=mark, color=colour,
             label=label, markersize=5, capsize=2, linewidth=1.2, linestyle="none",
         )  # fmt: skip
     known = [(level, row) for name, row in zip(names, rows) if (level := chance.get(name)) is not None]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from code_search.evaluate import RANKINGS, Task
 from code_search.robustness import Point
 from code_search.scores import TITLES
-from core.figures import canvas, save_figure
+from core.figures import canvas, save_figure, whiskers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def retrieval_figure(
     for offset, ranking in zip((0.27, 0.09, -0.09, -0.27), RANKINGS):
         found = [metrics[f"mrr_{ranking}_{task.name}"] for task in tasks]
         values = [one["value"] for one in found]
-        spread = [[one["value"] - one["low"] for one in found], [one["high"] - one["value"] for one in found]]
+        spread = whiskers(values, [one["low"] for one in found], [one["high"] for one in found])
         places = [len(tasks) - 1 - row + offset for row in range(len(tasks))]
         axes.errorbar(
             values, places, xerr=spread, fmt=MARKS[ranking], color=COLOURS[ranking], label=TITLES[ranking],
@@ -60,9 +60,10 @@ def _robustness_panel(axes: Axes, points: list[Point], axis: str) -> None:
     for ranking, offset in zip(RANKINGS, (-0.12, -0.04, 0.04, 0.12)):
         line = [point for point in points if point.ranking == ranking]
         places = [place + offset for place in range(len(line))]
-        spread = [[p.mrr - p.low for p in line], [p.high - p.mrr for p in line]]
+        values = [p.mrr for p in line]
+        spread = whiskers(values, [p.low for p in line], [p.high for p in line])
         axes.errorbar(
-            places, [p.mrr for p in line], yerr=spread, fmt=MARKS[ranking], color=COLOURS[ranking],
+            places, values, yerr=spread, fmt=MARKS[ranking], color=COLOURS[ranking],
             label=TITLES[ranking], markersize=4, capsize=2, linewidth=1.2,
         )  # fmt: skip
         joined = sum(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,22 @@ STYLE: Any = {
     "axes.axisbelow": True,
 }
 """Settings of matplotlib, for ``rc_context``."""
+
+
+def whiskers(
+    values: Sequence[float], lows: Sequence[float], highs: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """Lengths of error bars below and above ``values``, for ``xerr`` or ``yerr`` of matplotlib.
+
+    Never negative: an interval of one group is the value itself but for rounding, and a bootstrap interval over few
+    groups may lie beside it.
+
+    >>> whiskers([0.5, 0.25], [0.25, 0.375], [1.0, 0.5])
+    ([0.25, 0.0], [0.5, 0.25])
+    """
+    below = [max(0.0, value - low) for value, low in zip(values, lows)]
+    above = [max(0.0, high - value) for value, high in zip(values, highs)]
+    return below, above
 
 
 def canvas(

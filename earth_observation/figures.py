@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.figures import STYLE, save_figure
+from core.figures import STYLE, save_figure, whiskers
 from earth_observation.labels import ClassTable
 from earth_observation.quicklook import painted
 
@@ -29,10 +29,7 @@ def probe_figure(
     for place, (name, found) in enumerate(probes.items()):
         x = [100 * share * (1 + 0.03 * place) for share in found]
         values = [score.value for score in found.values()]
-        spread = [
-            [max(0.0, s.value - s.low) for s in found.values()],
-            [max(0.0, s.high - s.value) for s in found.values()],
-        ]
+        spread = whiskers(values, [s.low for s in found.values()], [s.high for s in found.values()])
         axes.errorbar(
             x, values, yerr=spread, marker="o", capsize=3, label=name, color=COLOURS.get(name), linewidth=1.4
         )

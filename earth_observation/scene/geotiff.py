@@ -7,7 +7,7 @@ from typing import Any
 
 from earth_observation.data.opened import Grid
 
-CACHE_MIB = 96
+CACHE_MIB = 48
 """Of GDAL, while maps are written."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
-from core.figures import STYLE, save_figure
+from core.figures import STYLE, save_figure, whiskers
 from medical.alignment.evaluate import Auroc, Direction
 from medical.ecg.data.leads import LEADS
 
@@ -46,9 +46,8 @@ def retrieval_figure(path: str | os.PathLike[str], found: Sequence[Direction], *
     chance = [min(1.0, 10 / one.candidates) for one in found]
     axes.plot(chance, places, "|", color="#d62728", markersize=14, label="R@10 by chance")
     centre = [one.recall[5] for one in found]
-    below = [max(0.0, middle - one.low) for middle, one in zip(centre, found)]
-    above = [max(0.0, one.high - middle) for middle, one in zip(centre, found)]
-    axes.errorbar(centre, places, xerr=[below, above], fmt="none", ecolor="black", capsize=2, linewidth=0.9)
+    spread = whiskers(centre, [one.low for one in found], [one.high for one in found])
+    axes.errorbar(centre, places, xerr=spread, fmt="none", ecolor="black", capsize=2, linewidth=0.9)
     labels = [f"{NAMES[one.source]} to {NAMES[one.target]} ({one.n} of {one.candidates})" for one in found]
     axes.set_yticks(places, labels)
     axes.set_xlim(0, 1)
@@ -70,9 +69,9 @@ def findings_figure(path: str | os.PathLike[str], found: Sequence[Auroc], *, tit
             continue
         places = [len(names) - 1 - names.index(one.finding) + offset for one in rows]
         values = [one.value for one in rows]
-        spread = [[one.value - one.low for one in rows], [one.high - one.value for one in rows]]
+        spread = whiskers(values, [one.low for one in rows], [one.high for one in rows])
         axes.errorbar(
-            values, places, xerr=np.abs(spread), fmt="o", color=COLOURS[subset], label=NAMES[subset], markersize=4,
+            values, places, xerr=spread, fmt="o", color=COLOURS[subset], label=NAMES[subset], markersize=4,
             capsize=2, linewidth=1.1,
         )  # fmt: skip
     axes.axvline(0.5, color="#999999", linestyle="--", linewidth=0.8)

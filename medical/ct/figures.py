@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.figures import canvas, save_figure
+from core.figures import canvas, save_figure, whiskers
 
 if TYPE_CHECKING:
     pass
@@ -120,10 +120,7 @@ def downstream_figure(
             if f"auc_{how}_{name}" in metrics
         ]
         values = [one["value"] for _, one in rows]
-        spread = [
-            [one["value"] - one["low"] for _, one in rows],
-            [one["high"] - one["value"] for _, one in rows],
-        ]
+        spread = whiskers(values, [one["low"] for _, one in rows], [one["high"] for _, one in rows])
         scores.errorbar(
             values, [place + offset for place, _ in rows], xerr=spread, fmt="o", capsize=2, markersize=5,
             color=GREY if name == "full" else ORANGE, label=NAMES[name],

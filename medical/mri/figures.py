@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.figures import canvas, save_figure
+from core.figures import canvas, save_figure, whiskers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,9 +67,10 @@ def labels_figure(
     for index, name in enumerate(names):
         line = sorted((p for p in points if p["init"] == name), key=lambda p: p["labelled"])
         places = [counts.index(p["labelled"]) + 0.08 * (index - (len(names) - 1) / 2) for p in line]
-        spread = [[p["value"] - p["low"] for p in line], [p["high"] - p["value"] for p in line]]
+        values = [p["value"] for p in line]
+        spread = whiskers(values, [p["low"] for p in line], [p["high"] for p in line])
         axes.errorbar(
-            places, [p["value"] for p in line], yerr=spread, marker="o", markersize=4, capsize=2,
+            places, values, yerr=spread, marker="o", markersize=4, capsize=2,
             linewidth=1.2, color=INITS.get(name, "#000000"), label=_words(name),
         )  # fmt: skip
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])

@@ -74,3 +74,11 @@ def test_equal_input_gives_equal_bytes(library, encoder, tmp_path):
 def test_a_training_without_validation_or_diagnostics_is_drawn(tmp_path):
     bare = [{"step": step, "loss": 1.0} for step in (1, 2)]
     assert size_of(training_figure(tmp_path / "t.png", {"pretrain": bare, "adapt": []}))[0] > 500
+
+
+def test_an_interval_beside_its_value_is_drawn(library, encoder, tmp_path):
+    """As over one group, where the two differ by rounding."""
+    tasks = sample_tasks(library, n=12)
+    found = metrics(tasks, [rank_task(task, Vectors(encoder), Ranker()) for task in tasks], samples=10)
+    beside = {name: one | {"low": (one["value"] or 0.0) + 1e-9} for name, one in found.items()}
+    assert size_of(retrieval_figure(tmp_path / "figure.png", tasks, beside))[0] > 500
