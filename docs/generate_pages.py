@@ -134,7 +134,7 @@ def timings(root: Path, _: str) -> str:
         )
     total = sum(one["seconds"] for one in kept["pipelines"].values())
     lines.append(f"| all | {_duration(total)} | | |")
-    return "\n".join(lines) + f"\n\nMeasured on {kept['machine']}; default settings, nothing else running."
+    return "\n".join(lines) + f"\n\nMeasured on {kept['machine']}; default settings, {kept['beside']}."
 
 
 def cost(root: Path, pipeline: str) -> str:

@@ -1,4 +1,4 @@
-"""Keeps what the last runs on this machine cost: `make repro`, then `python docs/record_timings.py`.
+"""Keeps what the last runs on this machine cost: `make repro`, then `python docs/record_timings.py [--beside TEXT]`.
 
 Reads `.kindred/stages`, where every stage leaves its wall time and peak memory, and writes `reports/timings.json`, from
 which the README and the pages take theirs. Pipelines that have not run here keep what is written there.
@@ -6,6 +6,7 @@ which the README and the pages take theirs. Pipelines that have not run here kee
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import re
@@ -19,10 +20,11 @@ from core.files import read_json, write_json
 from core.stage import stage_costs
 
 ROOT = Path(__file__).resolve().parent.parent
+QUIET = "nothing else running"
 
 
-def record(root: Path) -> dict[str, Any]:
-    """What `reports/timings.json` is to hold."""
+def record(root: Path, beside: str = QUIET) -> dict[str, Any]:
+    """What `reports/timings.json` is to hold; ``beside``: what else the machine did."""
     file = root / "reports" / "timings.json"
     kept = read_json(file)["pipelines"] if file.is_file() else {}
     for definition in sorted((root / "pipelines").glob("*/dvc.yaml")):
@@ -37,7 +39,7 @@ def record(root: Path) -> dict[str, Any]:
             "peak_mib": max(one["peak_mib"] for one in costs.values()),
             "stages": costs,
         }
-    return {"machine": machine(), "pipelines": {name: kept[name] for name in sorted(kept)}}
+    return {"machine": machine(), "beside": beside, "pipelines": {name: kept[name] for name in sorted(kept)}}
 
 
 def machine() -> str:
@@ -51,7 +53,9 @@ def machine() -> str:
 
 def main() -> int:
     """Write the file; 1 when nothing has run here."""
-    found = record(ROOT)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--beside", default=QUIET, help="what else the machine did")
+    found = record(ROOT, parser.parse_args().beside)
     if not found["pipelines"]:
         print("no pipeline has run to its end here: run `make repro` first", file=sys.stderr)
         return 1
