@@ -77,7 +77,7 @@ def test_bool_and_schema_columns(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", ["no rows", "id,path,group,split,label"]),
+        ("", ["no rows", "first line names the columns"]),
         ("id,path\n", ["no rows", "add one row"]),
         ("id,path\n,\n\n", ["no rows"]),
         ("id,file\na,x\n", ["column(s) path missing", "'file'"]),
