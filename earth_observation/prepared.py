@@ -120,17 +120,13 @@ class EvidenceChips:
 
     def __init__(
         self,
-        source: str,
-        root: str | None,
-        manifest: str | None,
         scratch: Path,
         *,
         data: Any,
         prepare: Mapping[str, Any],
         places: int | None,
     ) -> None:
-        self.source, self.root, self.manifest, self.scratch = source, root, manifest, scratch
-        self.data, self.prepare = data, prepare
+        self.source, self.scratch, self.data, self.prepare = data.source, scratch, data, prepare
         self.demo = data.demo.model_dump() | ({"places": places} if places else {})
         self.facts: dict[str, Any] = {}
         self._kept: tuple[int, ChipStore] | None = None
@@ -155,7 +151,7 @@ class EvidenceChips:
     def _read(self, name: str, number: int, places: int) -> ChipStore:
         from earth_observation.demo import write_demo
 
-        data, quarantine, home = self.data, Quarantine(self.data.on_problem), str(self.root)
+        data, quarantine, home = self.data, Quarantine(self.data.on_problem), str(self.data.root)
         if self.source == "demo":
             home = str(
                 write_demo(self.scratch / name / "raw", **{**self.demo, "places": places}, seed=number)
@@ -164,7 +160,7 @@ class EvidenceChips:
             self.source,
             home,
             quarantine,
-            manifest=self.manifest,
+            manifest=data.manifest,
             product=data.product,
             fractions=data.fractions,
             seed=number,

@@ -124,10 +124,9 @@ def _source(file: tuple[str, str, str]) -> bytes | str:
 
 
 def _functions(source: bytes | str, path: str, group: str) -> tuple[list[Function], str, str]:
-    if isinstance(source, str):
-        return [], "skipped", source
     language = language_of(path)
-    assert language is not None  # `_source` gave bytes
+    if isinstance(source, str) or language is None:
+        return [], "skipped", str(source)
     reason = skip_by_content(source)
     if reason:
         return [], "ok" if reason == "empty" else "skipped", "" if reason == "empty" else reason

@@ -19,16 +19,12 @@ def compare(request: Request[Params]) -> None:
     from earth_observation.ablation import CLAIM, Comparison, comparisons
     from earth_observation.prepared import EvidenceChips
 
-    params, scratch = request.params, request.scratch
-    evidence, data = params.evidence, params.data
-    source = request.source or data.source
+    params, scratch, data = request.params, request.scratch, request.data
+    evidence, source = params.evidence, data.source
     set_threads(params.threads)
     pretrain = params.pretrain.model_dump(exclude={"every_n_steps", "objective"})
     settings = {**pretrain, "objective": "softcon", "steps": evidence.steps or pretrain["steps"]}
     chips = EvidenceChips(
-        source,
-        request.root or data.root,
-        request.manifest or data.manifest,
         scratch,
         data=data,
         prepare=params.prepare.model_dump(),

@@ -16,6 +16,7 @@ NAMES = (
     "code_search",
     "ct_reduction",
     "ecg_prototypes",
+    "eo_pretraining",
     "mri_segmentation",
     "xray_ecg_report",
 )

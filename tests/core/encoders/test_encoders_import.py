@@ -9,35 +9,25 @@ import pytest
 
 import core.encoders
 
-
-def test_import_loads_no_heavy_package():
-    code = (
-        "import sys, core.encoders;"
-        "heavy = {'torch', 'monai', 'torchaudio', 'transformers', 'torchvision'} & set(sys.modules);"
-        "sys.exit(str(heavy) if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+HEAVY = "{'monai', 'torchaudio', 'transformers', 'torchvision'}"
+MODULES = ("image", "vit", "signal", "audio", "mel", "heads", "unet", "weights")
 
 
-def test_encoder_modules_need_torch_only():
-    code = (
-        "import sys, core.encoders.image, core.encoders.vit, core.encoders.signal, core.encoders.audio,"
-        "core.encoders.mel, core.encoders.heads, core.encoders.unet, core.encoders.weights;"
-        "heavy = {'monai', 'torchaudio', 'transformers', 'torchvision'} & set(sys.modules);"
-        "sys.exit(str(heavy) if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_monai_network_comes_without_what_it_does_not_need():
-    code = (
-        "import sys; from core.encoders.monai_nets import UNNEEDED, monai_net; monai_net('resnet', 'ResNet');"
-        "loaded = set(UNNEEDED) & set(sys.modules);"
-        "import torchvision, mlflow;"
-        "sys.exit(str(loaded) if loaded else 0)"
-    )
+@pytest.mark.parametrize(
+    ("work", "unwanted", "then"),
+    [
+        ("import core.encoders", f"{HEAVY} | {{'torch'}}", "pass"),
+        (f"import {', '.join(f'core.encoders.{name}' for name in MODULES)}", HEAVY, "pass"),
+        (
+            "from core.encoders.monai_nets import UNNEEDED, monai_net; monai_net('resnet', 'ResNet')",
+            "set(UNNEEDED)",
+            "import torchvision, mlflow",
+        ),
+    ],
+    ids=["the package", "its modules", "a MONAI network"],
+)
+def test_an_import_loads_no_heavy_package(work, unwanted, then):
+    code = f"import sys; {work}; loaded = ({unwanted}) & set(sys.modules); {then}; sys.exit(str(loaded) if loaded else 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
