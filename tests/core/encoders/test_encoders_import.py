@@ -27,7 +27,7 @@ MODULES = ("image", "vit", "signal", "audio", "mel", "heads", "unet", "weights")
     ids=["the package", "its modules", "a MONAI network"],
 )
 def test_an_import_loads_no_heavy_package(work, unwanted, then):
-    code = f"import sys; {work}; loaded = ({unwanted}) & set(sys.modules); {then}; sys.exit(str(loaded) if loaded else 0)"
+    code = f"import sys; {work}; loaded = ({unwanted}) & set(sys.modules); {then}; sys.exit(str(loaded or '') or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
