@@ -9,8 +9,8 @@ into a second environment, in which the whole script is run:
     /tmp/torchgeo/bin/python benchmarks/eo_pretraining.py
 
 The scene is mapped by a small untrained model in a process of its own, whose peak memory is what the operating system
-says. ``--backbone`` says which model; both are measured where it is left out. A ResNet loads MONAI, whose import alone
-takes some 470 MiB.
+says. ``--backbone`` says which model; both are measured where it is left out. A ResNet loads MONAI's networks, a ViT
+does not.
 """
 
 from __future__ import annotations

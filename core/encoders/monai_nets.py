@@ -8,15 +8,26 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-UNNEEDED = ("mlflow", "torchaudio", "torchvision", "transformers")
-"""Two thirds of the time, and 240 MiB, of importing MONAI; what of MONAI uses them is not used here."""
+UNNEEDED = (
+    "gdcm",
+    "matplotlib",
+    "mlflow",
+    "pandas",
+    "pydicom",
+    "sklearn",
+    "torchaudio",
+    "torchvision",
+    "transformers",
+)
+"""Most of the time of importing MONAI, and three quarters of its memory; what of MONAI uses them is not used here."""
 
 
 def monai_net(module: str, name: str) -> Any:
     """The class ``name`` of ``monai.networks.nets.MODULE``.
 
     Where this is the first import of MONAI in the process, MONAI takes the packages of `UNNEEDED` for missing, as it
-    does where they are not installed: its MLflow handler, say, then asks for MLflow. To have those, import monai first.
+    does where they are not installed: its MLflow handler, say, then asks for MLflow, its reader of DICOM for pydicom.
+    To have those, import monai first.
 
     >>> monai_net("resnet", "ResNet").__module__
     'monai.networks.nets.resnet'

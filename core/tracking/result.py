@@ -13,6 +13,9 @@ from core.config import Settings, parse_settings
 from core.errors import DataError
 from core.files import read_json, write_json
 
+NO_WIDTH = 1e-9
+"""Relative width up to which an interval has none but by rounding."""
+
 
 class Primary(Settings):
     """The one metric that decides about promotion; ``baseline`` names the metric it is shown against."""
@@ -104,6 +107,32 @@ def read_result(path: str | os.PathLike[str]) -> Result:
 
 
 def write_result(path: str | os.PathLike[str], raw: Mapping[str, Any]) -> Path:
-    """Validate and write a ``metrics.json``: what could not be read back is not written."""
+    """Validate and write a ``metrics.json``: what could not be read back is not written.
+
+    An interval without width is left out, and a note says so: resampling one group gives the value itself every time,
+    which says nothing of how certain it is.
+    """
     parse_result(raw, origin=str(path))
-    return write_json(path, raw)
+    return write_json(path, with_real_intervals(raw))
+
+
+def with_real_intervals(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The same result, with no ``low`` and ``high`` where they are equal, and a note on those metrics.
+
+    >>> one = {"metrics": {"auc": {"label": "AUC", "value": 0.7, "low": 0.7, "high": 0.7}}}
+    >>> found = with_real_intervals(one)
+    >>> found["metrics"]["auc"]["low"], found["notes"]
+    (None, ['No interval for AUC: all test items belong to one group, or every resample of them gives the same.'])
+    """
+    metrics = dict(raw["metrics"])
+    flat = [name for name, one in metrics.items() if _no_width(one.get("low"), one.get("high"))]
+    if not flat:
+        return dict(raw)
+    metrics |= {name: {**metrics[name], "low": None, "high": None} for name in flat}
+    named = ", ".join(metrics[name]["label"] for name in flat)
+    note = f"No interval for {named}: all test items belong to one group, or every resample of them gives the same."
+    return {**raw, "metrics": metrics, "notes": [*raw.get("notes", []), note]}
+
+
+def _no_width(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and high - low <= NO_WIDTH * max(1.0, abs(low))

@@ -15,15 +15,34 @@ from torch import nn
 from core.data.digest import digest_of
 from core.learning.determinism import derive_seed
 from medical.mri.evaluate import score_volumes
-from medical.mri.learn.train import finetune, fresh_unet, labelled_choice, pretrain_global, pretrain_local
+from medical.mri.learn.train import (
+    finetune,
+    fresh_unet,
+    labelled_choice,
+    pretrain_global,
+    pretrain_local,
+    self_train,
+)
 from medical.mri.model import Architecture
 from medical.mri.prepared import Prepared
 
 CLAIM = "Global and local contrastive pretraining beats a random start with one and with two labelled volumes"
 GD_LR, GD, GR, RANDOM = "GD+LR", "GD only", "GR only", "random start"
 MIXUP = "GD+LR, Mixup"
+GD_LR_SELF, RANDOM_SELF = "GD+LR, self-training", "random start, self-training"
 ALL, MONAI = "all labels", "all labels, MONAI U-Net"
-COMPARISONS = ((GD_LR, RANDOM), (GD, RANDOM), (GR, RANDOM), (GD_LR, GD), (GD_LR, GR), (ALL, MONAI))
+COMPARISONS = (
+    (GD_LR, RANDOM),
+    (GD, RANDOM),
+    (GR, RANDOM),
+    (GD_LR, GD),
+    (GD_LR, GR),
+    (GD_LR_SELF, RANDOM),
+    (GD_LR_SELF, GD_LR),
+    (GD_LR_SELF, RANDOM_SELF),
+    (RANDOM_SELF, RANDOM),
+    (ALL, MONAI),
+)
 
 
 def ablation_arms(
@@ -35,6 +54,7 @@ def ablation_arms(
     local_loss: Mapping[str, Any],
     finetuning: Mapping[str, Any],
     mixup_alpha: float | None = None,
+    rounds: int = 0,
     threads: int | None = None,
     monai: bool = True,
     checkpoints: Path | None = None,
@@ -50,6 +70,7 @@ def ablation_arms(
         global_loss, local_loss: settings of `pretrain_global` and `pretrain_local`; the arms set ``kind``.
         finetuning: settings of `finetune`.
         mixup_alpha: of one more arm, GD+LR fine-tuned with Mixup; None leaves it out.
+        rounds: of self-training, in two more arms; 0 leaves them out.
         checkpoints: folder of the checkpoints of pretraining, from which a stopped run goes on.
         monai: whether to add MONAI's own U-Net, fine-tuned in the same way on all labels.
     """
@@ -61,9 +82,12 @@ def ablation_arms(
         found = score_volumes(net.eval(), prepared, prepared.volumes("test", labelled=True), distances=False)
         return float(np.nanmean([one.mean_dice for one in found]))
 
-    def tuned(net: nn.Module, count: int | None, seed: int, **extra: Any) -> float:
+    def tuned(net: Any, count: int | None, seed: int, *, again: int = 0, **extra: Any) -> float:
         chosen = labelled_choice(prepared, count, seed)
         finetune(net, prepared, chosen, seed=seed, **finetuning, **extra, **quiet)
+        if again:
+            rest = [number for number in members if number not in chosen]
+            self_train(net, prepared, chosen, rest, rounds=again, seed=seed, **finetuning, **quiet)
         return score(net)
 
     @cache
@@ -92,6 +116,11 @@ def ablation_arms(
     }
     if mixup_alpha is not None:
         arms[MIXUP] = partial(few, GD_LR, mixup_alpha=mixup_alpha)
+    if rounds:
+        arms |= {
+            GD_LR_SELF: partial(few, GD_LR, again=rounds),
+            RANDOM_SELF: partial(few, RANDOM, again=rounds),
+        }
     arms[ALL] = lambda seed: {"dice_all": tuned(fresh_unet(architecture, seed), None, seed)}
     if monai:
         arms[MONAI] = lambda seed: {"dice_all": tuned(monai_unet(architecture, seed), None, seed)}

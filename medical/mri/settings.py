@@ -141,8 +141,10 @@ class FineTune(Settings):
     """Stage 3; see `medical.mri.learn.train.finetune`.
 
     ``labelled`` lists the numbers of labelled volumes; each is trained from the pretrained and from random
-    weights, and the pretrained network with the most labels is the one that is served. ``extras`` are
-    trained with the fewest labels: ``mixup`` and ``self_training`` (pseudo-labels on the unlabelled rest).
+    weights. ``extras``: ``mixup`` with the fewest labels, and ``self_training`` with every number of them: the
+    network's own masks of the unlabelled rest are trained on too, and answered anew in each of ``rounds``. Of the
+    networks that were pretrained and have the most labels, the best on the validation volumes is the one that is
+    served.
     """
 
     labelled: list[int] = Field(min_length=1)
@@ -153,6 +155,7 @@ class FineTune(Settings):
     warmup: float = Field(default=0.1, ge=0, lt=1)
     loss: Literal["dice", "dice_ce"] = "dice_ce"
     mixup_alpha: float = Field(default=0.1, gt=0)
+    rounds: int = Field(default=2, ge=1)
     extras: list[Literal["mixup", "self_training"]] = Field(default_factory=list)
     turns: list[Turn] = Field(default_factory=_turns, min_length=1)
     elastic: float = Field(default=5 / 192, ge=0, lt=0.5)

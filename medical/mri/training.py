@@ -10,7 +10,7 @@ from typing import Any
 
 from core.encoders.unet import UNet
 from medical.mri.learn.train import finetune, labelled_choice, self_train
-from medical.mri.model import Architecture, save_model
+from medical.mri.model import Architecture, load_model, save_model
 from medical.mri.prepared import Prepared
 from medical.mri.runs import (
     MIXUP,
@@ -33,25 +33,35 @@ def train_run(
     *,
     seed: int,
     mixup_alpha: float = 0.1,
+    rounds: int = 1,
     **settings: Any,
 ) -> tuple[UNet, Run]:
     """Fine-tune one network.
 
     Args:
         init, count: of `planned_runs`.
-        start: ``pretrained`` or ``random`` -> a network of its own with these weights.
+        start: ``pretrained``, ``random`` or ``self_training`` -> a network of its own with the weights that such a
+            run begins with.
         seed: decides the labelled volumes (those of a smaller count are among those of a larger) and the rest.
+        mixup_alpha, rounds: of Mixup and of self-training.
         **settings: of `medical.mri.learn.train.finetune` and of `core.learning.fit.fit`.
     """
-    net = start(RANDOM if init == RANDOM else PRETRAINED)
+    net = start(PRETRAINED if init == MIXUP else init)
     chosen = labelled_choice(prepared, count, seed)
-    alpha = mixup_alpha if init == MIXUP else None
-    result = finetune(net, prepared, chosen, seed=seed, mixup_alpha=alpha, **settings)
     if init == SELF_TRAINING:
         rest = [number for number in prepared.volumes("train") if number not in chosen]
-        result = self_train(net, prepared, chosen, rest, seed=seed, **settings)
+        results = self_train(net, prepared, chosen, rest, rounds=rounds, seed=seed, **settings)
+    else:
+        alpha = mixup_alpha if init == MIXUP else None
+        results = [finetune(net, prepared, chosen, seed=seed, mixup_alpha=alpha, **settings)]
     ids = tuple(prepared.cases[number].id for number in chosen)
-    return net, Run(init, count, ids, tuple(result.history), result.best_step)
+    history, done = [], 0
+    for result in results:
+        history += [{**record, "step": record["step"] + done} for record in result.history]
+        done += int(settings["steps"])
+    best = results[-1].best_step
+    kept = None if best is None else best + done - int(settings["steps"])
+    return net, Run(init, count, ids, tuple(history), kept, results[-1].best_value)
 
 
 def train_runs(
@@ -86,11 +96,16 @@ def train_runs(
         kept = checkpoints / f"finished-{fingerprint[:16]}" / name
         if not (kept / RUNS).is_file():
             _, architecture, _ = start(RANDOM)
+            tuned = folder / Run(PRETRAINED, count).name
+
+            def begin(which: str, tuned: Path = tuned) -> UNet:
+                return load_model(tuned)[0] if which == SELF_TRAINING else start(which)[0]
+
             net, run = train_run(
                 init,
                 count,
                 prepared,
-                lambda which: start(which)[0],
+                begin,
                 title=f"fine-tuning, {name}",
                 fingerprint=f"{fingerprint} {name}",
                 checkpoint_dir=checkpoints / name,

@@ -68,6 +68,8 @@ def compare(request: Request[Params]) -> None:
     with_mixup = "mixup" in params.finetune.extras
     if with_mixup:
         settings["mixup_alpha"] = params.finetune.mixup_alpha
+    if "self_training" in params.finetune.extras:
+        settings["rounds"] = params.finetune.rounds
     run_evidence(
         "mri_segmentation",
         CLAIM,

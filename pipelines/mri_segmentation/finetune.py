@@ -36,6 +36,7 @@ def main(params: Params, stage: Stage) -> None:
             labelled=params.finetune.labelled,
             extras=params.finetune.extras,
             mixup_alpha=params.finetune.mixup_alpha,
+            rounds=params.finetune.rounds,
             fingerprint=digest_of(params.finetune, prepared.digest, digests),
             checkpoints=stage.checkpoints,
             seed=params.seed,

@@ -46,7 +46,7 @@ def test_a_killed_run_goes_on_and_writes_everything(finished):
     result = read_result(out / "metrics.json")
     assert result.demo
     assert result.score is not None
-    assert {"dice_pretrained_1", "dice_random_2", "dice_self_training_1", "gain_1", "dice_LV"} <= set(
+    assert {"dice_pretrained_1", "dice_random_2", "dice_self_training_2", "gain_1", "dice_LV"} <= set(
         result.metrics
     )
     assert all((out / figure.file).is_file() for figure in result.figures)
@@ -59,7 +59,9 @@ def test_a_killed_run_goes_on_and_writes_everything(finished):
     assert masks == {row["id"] for row in rows}
     registered = json.loads((out / "registered.json").read_text())
     assert (registered["version"], registered["alias"]) == (1, "champion")
-    config = json.loads((out / "finetuned" / "pretrained-2" / "config.json").read_text())
+    init, labelled = result.primary.name.removeprefix("dice_").rsplit("_", 1)
+    assert (init, labelled) in (("pretrained", "2"), ("self_training", "2"))
+    config = json.loads((out / "finetuned" / f"{init}-{labelled}" / "config.json").read_text())
     assert registered["weights_sha256"] == config["weights_sha256"]
 
 
@@ -97,7 +99,8 @@ def test_a_stage_of_several_trainings_on_two_processes(finished):
     assert run.returncode == 0, run.stdout.read()[-3000:]
     runs = json.loads((outputs(finished) / "finetuned" / "runs.json").read_text())
     assert [one["name"] for one in runs] == ["pretrained-1", "random-1", "self_training-1"]
-    assert all(one["history"][-1]["step"] == 4 and "valid_dice" in one["history"][-1] for one in runs)
+    assert [one["history"][-1]["step"] for one in runs] == [4, 4, 8]
+    assert all("valid_dice" in one["history"][-1] for one in runs)
     assert len(helpers) == 1
     psutil.wait_procs(helpers, timeout=60)
     assert not any(one.is_running() for one in helpers)

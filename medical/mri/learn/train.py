@@ -183,25 +183,42 @@ def finetune(
 
 
 def self_train(
-    net: UNet, prepared: Prepared, labelled: Sequence[int], unlabelled: Sequence[int], **settings: Any
-) -> FitResult:
+    net: UNet,
+    prepared: Prepared,
+    labelled: Sequence[int],
+    unlabelled: Sequence[int],
+    *,
+    rounds: int = 1,
+    seed: int = 0,
+    **settings: Any,
+) -> list[FitResult]:
     """Pseudo-label self-training: the network's own masks of the unlabelled volumes join the labelled ones.
+
+    Lee, "Pseudo-label", ICML workshop 2013.
 
     Args:
         net: fine-tuned on ``labelled``; trained on in place.
         unlabelled: volumes whose masks, if any, are not looked at.
+        rounds: how often the masks are answered anew, each time followed by a training.
         **settings: of `finetune`.
+
+    Returns:
+        What each round's training gave.
     """
     labels = np.array(prepared.labels)
-    for number in unlabelled:
-        at = prepared.slices(number)
-        labels[at] = predict_labels(net, prepared.images[at])
     cases = tuple(replace(case, label=case.label or "pseudo") for case in prepared.cases)
-    known = replace(prepared, labels=labels, cases=cases)
-    members = [*labelled, *unlabelled]
     valid = settings.pop("valid", None)
     valid = prepared.volumes("valid", labelled=True) if valid is None else valid
-    return finetune(net, known, members, valid=valid, **settings)
+    found = []
+    for number in range(rounds):
+        net.eval()
+        for volume in unlabelled:
+            at = prepared.slices(volume)
+            labels[at] = predict_labels(net, prepared.images[at])
+        known = replace(prepared, labels=labels, cases=cases)
+        drawn = derive_seed(seed, f"self-training {number}")
+        found.append(finetune(net, known, [*labelled, *unlabelled], valid=valid, seed=drawn, **settings))
+    return found
 
 
 def mean_dice(net: nn.Module, prepared: Prepared, volumes: Sequence[int]) -> float:
