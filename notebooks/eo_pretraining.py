@@ -103,7 +103,7 @@ if not own:
 
 # %%
 if not own:
-    architecture = {"backbone": "resnet", "widths": [16, 32, 64, 96], "blocks": [1, 1, 1, 1]}
+    architecture = {"backbone": "vit", "patch": 8, "dim": 96, "depth": 4, "heads": 4}
     model = starting_model(store, product="s2", architecture=architecture, crop=32, seed=0)
     result = pretrain(
         model.encoder, store, product="s2", steps=40, batch_size=32, crop=32, weight=1.0, mask_ratio=0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from medical.mri.evaluate import Scored, score_volumes
 from medical.mri.figures import labels_figure, learning_figure, overlay_figure, position_figure
 from medical.mri.model import load_model
 from medical.mri.prepared import Prepared
-from medical.mri.runs import PRETRAINED, RANDOM, Run
+from medical.mri.runs import PRETRAINED, RANDOM, SELF_TRAINING, Run
 
 FOLDER = "evaluation"
 """What the folder is called in the end, below the pipeline's outputs."""
@@ -92,7 +93,7 @@ def evaluate(
             "volumes; intervals resample patients.",
             "A structure that is absent from reference and answer counts nowhere; one that is absent from the "
             "reference only counts as Dice 0.",
-            f"The served network: {served.init}, {served.labelled} labelled volume(s).",
+            f"The served network: {served.init.replace('_', '-')}, {served.labelled} labelled volume(s).",
         ],
     }
 
@@ -120,11 +121,11 @@ def _dice_metric(point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gains(runs: Sequence[Run], scores: Mapping[str, Sequence[Scored]], samples: int) -> dict[str, Any]:
-    """Pretrained minus random with the same labels, paired by patient."""
+    """Pretrained, and self-trained after that, minus random with the same labels, paired by patient."""
     names = {(run.init, run.labelled): run.name for run in runs}
     found = {}
-    for count in sorted({run.labelled for run in runs}):
-        pair = [scores.get(names.get((init, count), "")) for init in (PRETRAINED, RANDOM)]
+    for count, init in product(sorted({run.labelled for run in runs}), (PRETRAINED, SELF_TRAINING)):
+        pair = [scores.get(names.get((one, count), "")) for one in (init, RANDOM)]
         if pair[0] is None or pair[1] is None:
             continue
         both = [(a, b) for a, b in zip(*pair) if np.isfinite(a.mean_dice) and np.isfinite(b.mean_dice)]  # type: ignore[arg-type]
@@ -134,8 +135,9 @@ def _gains(runs: Sequence[Run], scores: Mapping[str, Sequence[Scored]], samples:
             [a.case.group for a, _ in both],
             samples,
         )
-        found[f"gain_{count}"] = {
-            "label": f"Dice, pretrained minus random start, {count} labelled",
+        key = f"gain_{count}" if init == PRETRAINED else f"gain_{init}_{count}"
+        found[key] = {
+            "label": f"Dice, {init.replace('_', '-')} minus random start, {count} labelled",
             "value": value, "low": low, "high": high, "n": len(both),
         }  # fmt: skip
     return found

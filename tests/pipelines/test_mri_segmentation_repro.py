@@ -46,9 +46,14 @@ def test_a_killed_run_goes_on_and_writes_everything(finished):
     result = read_result(out / "metrics.json")
     assert result.demo
     assert result.score is not None
-    assert {"dice_pretrained_1", "dice_random_2", "dice_self_training_2", "gain_1", "dice_LV"} <= set(
-        result.metrics
-    )
+    assert {
+        "dice_pretrained_1",
+        "dice_random_2",
+        "dice_self_training_2",
+        "gain_1",
+        "gain_self_training_2",
+        "dice_LV",
+    } <= set(result.metrics)
     assert all((out / figure.file).is_file() for figure in result.figures)
     validation = json.loads((out / "validation.json").read_text())
     assert validation["data_digest"] == result.data_digest
