@@ -46,7 +46,11 @@ def map_scene(
 
     quiet_environment()
     if not scene.exists():
-        raise DataError(f"scene {scene}", seen="no such file or folder")
+        raise DataError(
+            f"scene {scene}",
+            seen="no such file or folder",
+            expected="a GeoTIFF, a folder of band files or a STAC item",
+        )
     folder = model_folder(model)
     files = scene_files(scene, load_model(folder).sensor, scene if scene.is_dir() else scene.parent)
     report = run(

@@ -126,7 +126,7 @@ def _source(file: tuple[str, str, str]) -> bytes | str:
 def _functions(source: bytes | str, path: str, group: str) -> tuple[list[Function], str, str]:
     language = language_of(path)
     if isinstance(source, str) or language is None:
-        return [], "skipped", str(source)
+        return [], "skipped", source if isinstance(source, str) else "language"
     reason = skip_by_content(source)
     if reason:
         return [], "ok" if reason == "empty" else "skipped", "" if reason == "empty" else reason

@@ -82,7 +82,7 @@ def ablation_arms(
         found = score_volumes(net.eval(), prepared, prepared.volumes("test", labelled=True), distances=False)
         return float(np.nanmean([one.mean_dice for one in found]))
 
-    def tuned(net: Any, count: int | None, seed: int, *, again: int = 0, **extra: Any) -> float:
+    def tuned(net: nn.Module, count: int | None, seed: int, *, again: int = 0, **extra: Any) -> float:
         chosen = labelled_choice(prepared, count, seed)
         finetune(net, prepared, chosen, seed=seed, **finetuning, **extra, **quiet)
         if again:

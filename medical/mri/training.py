@@ -55,13 +55,15 @@ def train_run(
         alpha = mixup_alpha if init == MIXUP else None
         results = [finetune(net, prepared, chosen, seed=seed, mixup_alpha=alpha, **settings)]
     ids = tuple(prepared.cases[number].id for number in chosen)
-    history, done = [], 0
-    for result in results:
-        history += [{**record, "step": record["step"] + done} for record in result.history]
-        done += int(settings["steps"])
-    best = results[-1].best_step
-    kept = None if best is None else best + done - int(settings["steps"])
-    return net, Run(init, count, ids, tuple(history), kept, results[-1].best_value)
+    starts = [int(settings["steps"]) * number for number in range(len(results))]
+    history = [
+        {**record, "step": record["step"] + start}
+        for start, result in zip(starts, results)
+        for record in result.history
+    ]
+    last = results[-1]
+    best = None if last.best_step is None else last.best_step + starts[-1]
+    return net, Run(init, count, ids, tuple(history), best, last.best_value)
 
 
 def train_runs(

@@ -183,7 +183,7 @@ def finetune(
 
 
 def self_train(
-    net: UNet,
+    net: nn.Module,
     prepared: Prepared,
     labelled: Sequence[int],
     unlabelled: Sequence[int],
