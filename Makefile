@@ -39,7 +39,7 @@ repro: env ## run every pipeline that is out of date, or one: PIPELINE=name; the
 test: lint ## lint, import rules, types, and all tests with coverage of core (whole runs: 90 % of the lines at least)
 	$(PY) -m pytest -q -n 2 --dist loadfile --cov=core --cov-report=term:skip-covered $(if $(PYTEST_ARGS),,--cov-fail-under=90) $(PYTEST_ARGS)
 
-test-fast: env ## the tests that take less than five seconds each
+test-fast: env ## the quick tests: within two minutes on two cores
 	$(PY) -m pytest -q -n 2 --dist loadfile -m "not slow and not pipeline" $(PYTEST_ARGS)
 
 lint: env ## ruff, formatting, import rules, types

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def ablation_arms(
     global_loss: Mapping[str, Any],
     local_loss: Mapping[str, Any],
     finetuning: Mapping[str, Any],
+    draws: int = 1,
     mixup_alpha: float | None = None,
     rounds: int = 0,
     threads: int | None = None,
@@ -62,13 +64,16 @@ def ablation_arms(
     """A function seed -> metrics for each arm, as `core.evaluation.evidence.run_evidence` calls them.
 
     The seed decides the initial weights, which volumes are labelled, and all random numbers; it is the same
-    in every arm. Metrics are ``dice_N`` with N labelled volumes: mean over the test volumes of the mean Dice over
-    structures, in the voxels of the files. The volumes that are pretrained on are those of the split train.
+    in every arm. Metrics are ``dice_N`` with N labelled volumes: mean over the draws of labelled volumes and the test
+    volumes of the mean Dice over structures, in the voxels of the files. The volumes that are pretrained on are those
+    of the split train.
 
     Args:
         labelled: numbers of labelled volumes. The arms with all labels have ``dice_all`` instead.
         global_loss, local_loss: settings of `pretrain_global` and `pretrain_local`; the arms set ``kind``.
         finetuning: settings of `finetune`.
+        draws: of labelled volumes a seed. Which volume is labelled moves the Dice more than the start does; the
+            publication averages over five.
         mixup_alpha: of one more arm, GD+LR fine-tuned with Mixup; None leaves it out.
         rounds: of self-training, in two more arms; 0 leaves them out.
         checkpoints: folder of the checkpoints of pretraining, from which a stopped run goes on.
@@ -82,13 +87,11 @@ def ablation_arms(
         found = score_volumes(net.eval(), prepared, prepared.volumes("test", labelled=True), distances=False)
         return float(np.nanmean([one.mean_dice for one in found]))
 
-    def tuned(net: nn.Module, count: int | None, seed: int, *, again: int = 0, **extra: Any) -> float:
-        chosen = labelled_choice(prepared, count, seed)
-        finetune(net, prepared, chosen, seed=seed, **finetuning, **extra, **quiet)
-        if again:
-            rest = [number for number in members if number not in chosen]
-            self_train(net, prepared, chosen, rest, rounds=again, seed=seed, **finetuning, **quiet)
-        return score(net)
+    def tuned(net: nn.Module, count: int | None, seed: int, **extra: Any) -> nn.Module:
+        finetune(
+            net, prepared, labelled_choice(prepared, count, seed), seed=seed, **finetuning, **extra, **quiet
+        )
+        return net
 
     @cache
     def weights(start: str, seed: int) -> dict[str, torch.Tensor]:
@@ -103,13 +106,24 @@ def ablation_arms(
             pretrain_local(net, architecture, prepared, members, seed=seed, **settings, **resumed)
         return net.state_dict()
 
-    def few(start: str, seed: int, **extra: Any) -> dict[str, float]:
-        found = {}
-        for count in labelled:
-            net = fresh_unet(architecture, seed)
-            net.load_state_dict(weights(start, seed))
-            found[f"dice_{count}"] = tuned(net, count, seed, **extra)
-        return found
+    @cache
+    def fitted(start: str, seed: int, count: int, drawn: int, **extra: Any) -> dict[str, torch.Tensor]:
+        net = fresh_unet(architecture, seed)
+        net.load_state_dict(weights(start, seed))
+        return tuned(net, count, drawn, **extra).state_dict()
+
+    def few(start: str, seed: int, *, again: int = 0, **extra: Any) -> dict[str, float]:
+        net = fresh_unet(architecture, seed)
+        found: dict[str, list[float]] = {f"dice_{count}": [] for count in labelled}
+        for count, draw in product(labelled, range(draws)):
+            drawn = derive_seed(seed, f"draw {draw}") if draw else seed
+            net.load_state_dict(fitted(start, seed, count, drawn, **extra))
+            if again:
+                chosen = labelled_choice(prepared, count, drawn)
+                rest = [number for number in members if number not in chosen]
+                self_train(net, prepared, chosen, rest, rounds=again, seed=drawn, **finetuning, **quiet)
+            found[f"dice_{count}"].append(score(net))
+        return {name: float(np.mean(values)) for name, values in found.items()}
 
     arms: dict[str, Callable[[int], dict[str, float]]] = {
         arm: partial(few, arm) for arm in (GD_LR, RANDOM, GD, GR)
@@ -121,9 +135,9 @@ def ablation_arms(
             GD_LR_SELF: partial(few, GD_LR, again=rounds),
             RANDOM_SELF: partial(few, RANDOM, again=rounds),
         }
-    arms[ALL] = lambda seed: {"dice_all": tuned(fresh_unet(architecture, seed), None, seed)}
+    arms[ALL] = lambda seed: {"dice_all": score(tuned(fresh_unet(architecture, seed), None, seed))}
     if monai:
-        arms[MONAI] = lambda seed: {"dice_all": tuned(monai_unet(architecture, seed), None, seed)}
+        arms[MONAI] = lambda seed: {"dice_all": score(tuned(monai_unet(architecture, seed), None, seed))}
     return arms
 
 

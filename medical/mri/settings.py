@@ -178,10 +178,14 @@ class Evaluate(Settings):
 
 
 class Evidence(Settings):
-    """The comparison over seeds; steps of fine-tuning and of the two losses as in their sections unless given here."""
+    """The comparison over seeds; steps of fine-tuning and of the two losses as in their sections unless given here.
+
+    ``draws``: of labelled volumes a seed, over which its Dice is averaged.
+    """
 
     seeds: list[int] = Field(default_factory=lambda: [0, 1, 2, 3, 4])
     labelled: list[int] = Field(default_factory=lambda: [1, 2, 8], min_length=1)
+    draws: int = Field(default=1, ge=1)
     steps: int | None = Field(default=None, ge=1)
     global_steps: int | None = Field(default=None, ge=1)
     local_steps: int | None = Field(default=None, ge=1)

@@ -57,6 +57,7 @@ def compare(request: Request[Params]) -> None:
         "local_loss": params.pretrain_local.model_dump() | params.pretrain.model_dump(),
         "finetuning": params.finetune.fitting,
         "labelled": evidence.labelled,
+        "draws": evidence.draws,
     }
     longer = {
         "global_loss": evidence.global_steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 from two_ranks import on_ranks
@@ -66,6 +67,7 @@ def all_runs() -> dict[str, dict[str, torch.Tensor]]:
     return found
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one_process() -> None:
     alone = all_runs()
     for found in on_ranks(all_runs, timeout=240):

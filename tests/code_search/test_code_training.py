@@ -101,6 +101,7 @@ def test_momentum_moves_before_the_keys(tokenizer, pairs) -> None:
     torch.testing.assert_close(module.queues["code"].embeddings, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["static", "transformer"])
 def test_learns_and_is_saved_and_loaded(kind: str, tokenizer, pairs, held_out, tmp_path) -> None:
     encoder = fresh(kind, tokenizer, pairs)

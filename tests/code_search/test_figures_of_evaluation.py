@@ -27,6 +27,7 @@ def size_of(path) -> tuple[int, int]:
     return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [12, 40])
 def test_evaluation_gives_a_result_that_the_report_reads(library, encoder, tmp_path, n):
     found = evaluate(
@@ -57,6 +58,7 @@ def test_evaluation_gives_a_result_that_the_report_reads(library, encoder, tmp_p
     assert all(len(row) == len(table.columns) for table in result.tables for row in table.rows)
 
 
+@pytest.mark.slow
 def test_equal_input_gives_equal_bytes(library, encoder, tmp_path):
     tasks = sample_tasks(library, n=20)
     vectors = Vectors(encoder)

@@ -94,6 +94,7 @@ def test_terrain_does_not_know_the_height_above_the_sea():
     assert (nothing == 0).all()
 
 
+@pytest.mark.slow
 def test_it_trains_and_finds_scars():
     seed_everything(0)
     tiles = draw_landslides(24, 32, seed=1)
@@ -127,6 +128,7 @@ def ground_files(tmp_path_factory):
     return default_files(write_landslides(tmp_path_factory.mktemp("ground") / "g", side=160, scars=12))
 
 
+@pytest.mark.slow
 def test_the_recipe_goes_from_files_to_metrics_and_maps(ground_files, tmp_path):
     picture, dem, scars = ground_files
     landslides(picture, dem, labels=scars, out=tmp_path / "a", tile=16, steps=3, threads=1)

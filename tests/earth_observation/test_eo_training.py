@@ -39,6 +39,7 @@ def encoder_of(store, architecture, product="s2", seed=0):
     return build_encoder(len(store.sensors[product].bands), architecture, size=24)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "options"),
     [

@@ -83,6 +83,7 @@ def kindred(root: Path, *arguments: str, **options) -> subprocess.CompletedProce
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_dvc_repro_at_once(toy):
     (toy / "hold").touch()
     with (toy / "first.log").open("w") as log:

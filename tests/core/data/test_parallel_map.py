@@ -59,6 +59,7 @@ def test_raise_names_how_many_and_the_first_after_all_were_tried():
     assert tried == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_cluster_of_two_workers_gives_the_same_results(cluster):
     assert parallel_map(square, range(23), scheduler=cluster) == [x * x for x in range(23)]
     pids = parallel_map(process, range(8), scheduler=cluster, chunk=1)

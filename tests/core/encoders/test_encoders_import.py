@@ -13,6 +13,7 @@ HEAVY = "{'monai', 'torchaudio', 'transformers', 'torchvision'}"
 MODULES = ("image", "vit", "signal", "audio", "mel", "heads", "unet", "weights")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("work", "unwanted", "then"),
     [

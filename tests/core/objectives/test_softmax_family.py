@@ -142,6 +142,7 @@ def test_equal_runs_give_equal_bits(name: str, tiles: None) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dense", "tiled"])
 @pytest.mark.parametrize("name", NAMES)
 def test_compiles_into_one_graph(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:

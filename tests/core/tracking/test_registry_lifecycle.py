@@ -24,6 +24,7 @@ def aliases(root: Path) -> dict[int, list[str]]:
     return {row["version"]: row["aliases"] for row in list_models(root)}
 
 
+@pytest.mark.slow
 def test_life_of_a_model(repository, register_echo):
     first = register_echo(1.0, 0.5)
     assert (first.version, first.alias) == (1, "champion")
@@ -154,6 +155,7 @@ class Killed(BaseException):
     """Ends the registration where it is raised, past every `except Exception`."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["_new_version", "_place"])
 def test_registration_that_ended_early_is_completed_by_the_next(
     repository, register_echo, monkeypatch, moment

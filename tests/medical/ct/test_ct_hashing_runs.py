@@ -93,6 +93,7 @@ def test_two_dask_workers_give_the_identical_keep_list(data, tmp_path):
     assert 0 < found["serial"][2]["kept"].sum() < 36
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_hashes_only_what_is_missing(data, tmp_path):
     cache, script = tmp_path / "cache", Path(__file__).with_name("ct_hash_script.py")
     process = subprocess.Popen([sys.executable, str(script), str(data), str(cache), "0.1"])

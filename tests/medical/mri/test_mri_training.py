@@ -10,6 +10,7 @@ from core.errors import CheckpointError, ConfigError, DataError
 from medical.mri.ablation import GD, GD_LR, GR, RANDOM, ablation_arms
 from medical.mri.augment import deform, global_view, intensity, mixup
 from medical.mri.dice import dice_ce_loss, dice_loss
+from medical.mri.evaluate import score_volumes
 from medical.mri.global_loss import gd, gd_minus, gd_official
 from medical.mri.learn.batches import PartitionSampler, SliceSet, pretrain_batches
 from medical.mri.learn.train import (
@@ -280,6 +281,7 @@ def test_the_published_network_has_the_published_sizes():
         Architecture((100, 100), 4)
 
 
+@pytest.mark.slow
 def test_the_arms_of_the_evidence_go_on_from_their_checkpoints(prepared, architecture, tmp_path, capsys):
     pretraining = {"steps": 2, **BATCH}
     arms = (
@@ -301,3 +303,38 @@ def test_the_arms_of_the_evidence_go_on_from_their_checkpoints(prepared, archite
     assert capsys.readouterr().err.count("goes on from step 2 of 2") == 3  # GD, LR and GR
     starts = [first[name]["dice_1"] for name in (GD_LR, GD, GR, RANDOM)]
     assert len(set(starts)) == 4
+
+
+@pytest.mark.slow
+def test_a_metric_of_the_evidence_is_the_mean_over_draws_of_labelled_volumes(
+    prepared, architecture, monkeypatch
+):
+    chosen = []
+
+    def noted(net, prepared, labelled, **settings):
+        chosen.append((tuple(labelled), settings["seed"]))
+        return finetune(net, prepared, labelled, **settings)
+
+    monkeypatch.setattr("medical.mri.ablation.finetune", noted)
+    settings = {"steps": 2, "batch_size": 4}
+
+    def dice(draws: int) -> float:
+        arms = ablation_arms(
+            prepared, architecture, labelled=[1], global_loss={}, local_loss={}, finetuning=settings,
+            draws=draws, monai=False,
+        )  # fmt: skip
+        return arms[RANDOM](0)["dice_1"]
+
+    one, three = dice(1), dice(3)
+    assert len(chosen) == 4
+    assert chosen[0] == chosen[1]
+    assert len({seed for _, seed in chosen}) == 3
+
+    def alone(labelled, seed):
+        net = fresh_unet(architecture, 0)
+        finetune(net, prepared, labelled, seed=seed, **settings, progress=False, diagnostics=False)
+        scores = score_volumes(net.eval(), prepared, prepared.volumes("test", labelled=True), distances=False)
+        return np.nanmean([found.mean_dice for found in scores])
+
+    assert one == pytest.approx(alone(*chosen[0]))
+    assert three == pytest.approx(np.mean([alone(*each) for each in chosen[1:]]))
