@@ -159,15 +159,18 @@ class FineTune(Settings):
     extras: list[Literal["mixup", "self_training"]] = Field(default_factory=list)
     turns: list[Turn] = Field(default_factory=_turns, min_length=1)
     elastic: float = Field(default=5 / 192, ge=0, lt=0.5)
+    brightness: float = Field(default=0.1, ge=0)
+    contrast: float = Field(default=0.2, ge=0, lt=1)
     validate_every: int = Field(default=50, ge=1)
 
     @property
     def fitting(self) -> dict[str, Any]:
         """What `medical.mri.learn.train.finetune` takes in every run."""
         kept = {"steps", "batch_size", "learning_rate", "schedule", "warmup", "loss", "validate_every"}
+        changes = self.model_dump(include={"brightness", "contrast"})
         return {
             **self.model_dump(include=kept),
-            "augmentation": {"turns": tuple(self.turns), "sigma": self.elastic},
+            "augmentation": {"turns": tuple(self.turns), "sigma": self.elastic, **changes},
         }
 
 
