@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from core.report.evidence import Evidence, shown_metrics
+
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(
     r"(<!-- generated: (?P<name>\w+) ?(?P<argument>\w*) \(python docs/generate_pages\.py\) -->\n)"
@@ -69,8 +71,7 @@ def results(root: Path, pipeline: str) -> str:
             "`python docs/generate_pages.py`."
         )
     data = "generated demo data" if found["source"] == "demo" else f"data source `{found['source']}`"
-    metrics = list(dict.fromkeys(name for values in found["arms"].values() for name in values))
-    metrics.sort(key=lambda name: name != found["primary"])
+    metrics, others = shown_metrics(Evidence(**found))
     head = ("| --- |" + " ---: |" * len(metrics)).rstrip()
     lines = [
         f"Claim tested: **{found['claim']}.** On {data}, {len(found['seeds'])} seeds, {found['minutes']:.0f} minutes "
@@ -86,6 +87,8 @@ def results(root: Path, pipeline: str) -> str:
     for pair, by_metric in found["differences"].items():
         cells = [_interval(by_metric.get(metric), bold=True) for metric in metrics]
         lines.append(f"| {pair.replace('-vs-', ' − ')} | " + " | ".join(cells) + " |")
+    if others:
+        lines += ["", f"Further metrics ({len(others)}) are in `reports/{pipeline}/evidence.json`."]
     lines += ["", f"![Values by seed, and paired differences](../../reports/{pipeline}/evidence.png)"]
     return "\n".join(lines)
 

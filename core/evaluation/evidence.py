@@ -30,6 +30,7 @@ def run_evidence(
     source: str = "demo",
     default: bool | None = None,
     primary: str | None = None,
+    shown: Sequence[str] = (),
     reports: str | Path = "reports",
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -50,11 +51,12 @@ def run_evidence(
         default: results on the pipeline's default source go to ``evidence.json`` (which is committed), others
             beside it to ``evidence-SOURCE.json``. "demo" is the default source unless said otherwise.
         primary: the metric that the figure and the short tables show; the first one by default.
+        shown: metrics that the long tables show, where all would be too many to read; the file has all.
 
     Returns:
         What was written; intervals are those of ``paired_interval``. ::
 
-            {"claim": ..., "source": ..., "seeds": [...], "primary": metric, "minutes": ...,
+            {"claim": ..., "source": ..., "seeds": [...], "primary": metric, "shown": [...], "minutes": ...,
              "arms": {arm: {metric: [a value a seed]}},
              "differences": {"arm-vs-arm": {metric: {"mean": ..., "low": ..., "high": ...}}}}
 
@@ -76,7 +78,7 @@ def run_evidence(
             results[arm].append(found["metrics"])
             seconds += found["seconds"]
             say(f"seed {seed}  {arm}: " + "  ".join(f"{k} {v:.4g}" for k, v in found["metrics"].items()))
-    evidence = summarise(claim, source, seeds, results, comparisons, round(seconds / 60, 2), primary)
+    evidence = summarise(claim, source, seeds, results, comparisons, round(seconds / 60, 2), primary, shown)
     name = "evidence" if (source == "demo" if default is None else default) else f"evidence-{source}"
     write_json(Path(reports) / pipeline / f"{name}.json", evidence)
     draw_evidence(evidence, Path(reports) / pipeline / f"{name}.png")
@@ -92,6 +94,7 @@ def summarise(
     comparisons: Sequence[tuple[str, str]],
     minutes: float,
     primary: str | None = None,
+    shown: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The evidence as it is written; ``results``: arm -> metrics of each seed, in the order of ``seeds``."""
     arms = {arm: {name: [run[name] for run in runs] for name in runs[0]} for arm, runs in results.items()}
@@ -113,6 +116,7 @@ def summarise(
         "source": source,
         "seeds": list(seeds),
         "primary": primary or next(iter(next(iter(arms.values())))),
+        "shown": list(shown),
         "arms": arms,
         "differences": differences,
         "minutes": minutes,

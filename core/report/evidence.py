@@ -33,6 +33,7 @@ class Evidence(Settings):
     arms: dict[str, dict[str, list[float | None]]]
     differences: dict[str, dict[str, Difference]] = Field(default_factory=dict)
     primary: str | None = None
+    shown: list[str] = Field(default_factory=list)
     minutes: float | None = None
     note: str = ""
 
@@ -50,6 +51,21 @@ def read_evidence(path: str | os.PathLike[str]) -> Evidence:
         raise DataError(str(error)) from None
 
 
+def shown_metrics(evidence: Evidence) -> tuple[list[str], list[str]]:
+    """(metrics that tables show, the primary first; the others, which the file has).
+
+    >>> one = Evidence(claim="a beats b", source="demo", seeds=[0], arms={"a": {"x": [1.0], "y": [2.0], "z": [3.0]}},
+    ...                primary="z", shown=["y"])
+    >>> shown_metrics(one)
+    (['z', 'y'], ['x'])
+    """
+    measured = dict.fromkeys(name for values in evidence.arms.values() for name in values)
+    first = [evidence.primary] if evidence.primary else []
+    wanted = [name for name in dict.fromkeys([*first, *evidence.shown]) if name in measured]
+    others = [name for name in measured if name not in wanted]
+    return (wanted, others) if evidence.shown else (wanted + others, [])
+
+
 def evidence_view(evidence: Evidence) -> dict[str, Any]:
     """What the report shows: mean and spread of each arm, and whether each difference is clear of zero.
 
@@ -57,8 +73,7 @@ def evidence_view(evidence: Evidence) -> dict[str, Any]:
     >>> evidence_view(one)["arms"][0]["cells"][0]["mean"]
     0.6
     """
-    first = [evidence.primary] if evidence.primary else []
-    metrics = list(dict.fromkeys([*first, *(name for values in evidence.arms.values() for name in values)]))
+    metrics, others = shown_metrics(evidence)
     arms = []
     for arm, values in evidence.arms.items():
         cells = []
@@ -79,6 +94,7 @@ def evidence_view(evidence: Evidence) -> dict[str, Any]:
         "minutes": evidence.minutes,
         "note": evidence.note,
         "metrics": metrics,
+        "others": len(others),
         "arms": arms,
         "differences": differences,
     }

@@ -95,6 +95,16 @@ def compare(request: Request[Params]) -> None:
         },
         source=source,
         primary="auroc_joint" if source == "demo" else "r@5",
+        shown=(
+            "auroc_joint",
+            "r@1",
+            "r@5",
+            "r@10",
+            "from_two_r@5",
+            "auroc_xray",
+            "auroc_ecg",
+            "auroc_xray+ecg",
+        ),
     )
 
 

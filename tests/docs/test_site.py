@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -115,3 +116,8 @@ def test_evidence_tables_say_what_the_comparison_decided(tmp_path):
     full = generate.results(tmp_path, "toy")
     assert "| a | 0.850 ± 0.071 | 10.0 |" in full
     assert "| a − b | **+0.300 (+0.200 to +0.400)** | -10 |" in full
+    found = json.loads((folder / "evidence.json").read_text())
+    (folder / "evidence.json").write_text(json.dumps(found | {"shown": ["auc"]}))
+    short = generate.results(tmp_path, "toy")
+    assert "| arm | auc |" in short
+    assert "Further metrics (1) are in" in short

@@ -41,7 +41,7 @@ def evidence(calls: list, **options):
 def test_the_file_has_the_agreed_layout(tmp_path):
     found = evidence([])
     assert json.loads((tmp_path / "reports/demo/evidence.json").read_text()) == found
-    assert list(found) == ["claim", "source", "seeds", "primary", "arms", "differences", "minutes"]
+    assert list(found) == ["claim", "source", "seeds", "primary", "shown", "arms", "differences", "minutes"]
     assert (found["seeds"], found["primary"]) == (SEEDS, "mrr")
     assert len(found["arms"]["full"]["mrr"]) == 5
     assert set(found["differences"]["full-vs-plain"]["mrr"]) == {"mean", "low", "high"}
