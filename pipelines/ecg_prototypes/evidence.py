@@ -49,6 +49,7 @@ def compare(request: Request[Params]) -> None:
         settings=params.model_dump(exclude={"seed", "evaluate"}) | {"data": data.model_dump()},
         source=data.source,
         primary="auroc",
+        shown=("auroc", "covered", "chance", "lowered", "before", "after", "weights_used"),
     )
 
 

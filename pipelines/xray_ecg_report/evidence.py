@@ -99,11 +99,11 @@ def compare(request: Request[Params]) -> None:
             "auroc_joint",
             "r@1",
             "r@5",
-            "r@10",
             "from_two_r@5",
             "auroc_xray",
             "auroc_ecg",
             "auroc_xray+ecg",
+            "auroc_xray_by_volume",
         ),
     )
 
