@@ -51,15 +51,28 @@ def repro(
     """Run what is out of date, build the report, print the results.
 
     Settings are those in pipelines/PIPELINE/params.yaml. What has run with the same settings, data and code is
-    not run again; a run that was stopped goes on where it stopped.
+    not run again; a run that was stopped goes on where it stopped. Data are what data.root and the other files
+    and folders in the settings hold: where one of them changed, all stages of the pipeline run again.
     """
+    from core.cli.changes import changed_since, remember
     from core.report import print_results
 
     root = enter_root()
     targets = [definition(pipeline)] if pipeline else sorted(Path("pipelines").glob("*/dvc.yaml"))
     if not targets:
         raise ConfigError("pipelines/*/dvc.yaml", expected="at least one pipeline")
+    states = {}
+    for target in targets:
+        name = target.parent.name
+        changed, states[name] = changed_since(name)
+        if changed:
+            typer.echo(
+                f"{name}: changed since its last run: {', '.join(changed)}; all stages run again", err=True
+            )
+            run_dvc("repro", "--force", str(target))
     run_dvc("repro", *map(str, targets))
+    for name, state in states.items():
+        remember(name, state)
     # With one pipeline asked for, the others may never have run; dvc would insist on running them first.
     if pipeline:
         run("pipelines.report")

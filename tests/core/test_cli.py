@@ -210,6 +210,9 @@ def test_repro_runs_the_pipeline_the_report_and_the_table(tmp_path):
     (root / "pipelines" / "toy" / "evaluate.py").write_text(textwrap.dedent(EVALUATE))
     (root / "pipelines" / "toy" / "dvc.yaml").write_text(TOY)
     (root / "dvc.yaml").write_text(ROOT_STAGE)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.txt").write_text("1")
+    (root / "pipelines" / "toy" / "params.yaml").write_text(f"data: {{root: {tmp_path / 'scans'}}}")
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=root, check=True)
     done = kindred("repro", cwd=root / "pipelines")
@@ -219,6 +222,11 @@ def test_repro_runs_the_pipeline_the_report_and_the_table(tmp_path):
     again = kindred("repro", cwd=root)
     assert "Running stage" not in again.stdout
     assert "Toy (demo data)" in again.stdout
+    (tmp_path / "scans" / "a.txt").write_text("2")
+    changed = kindred("repro", "toy", cwd=root)
+    assert changed.stdout.count("Running stage") == 1
+    assert f"toy: changed since its last run: {tmp_path / 'scans'}" in changed.stderr
+    assert "Running stage" not in kindred("repro", "toy", cwd=root).stdout
     (root / "pipelines" / "toy" / "evaluate.py").write_text("raise SystemExit(2)\n")
     failed = kindred("repro", "toy", cwd=root)
     assert failed.returncode == 2
