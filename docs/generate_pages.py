@@ -170,6 +170,27 @@ def columns(root: Path, pipeline: str) -> str:
     return "\n".join(lines)
 
 
+def fields(root: Path, _: str) -> str:
+    """What a request to each served model holds, from the list that the server checks requests with."""
+    lines = ["| model | field | needed | kind |", "| --- | --- | :---: | --- |"]
+    for pipeline in pipelines(root):
+        register = (root / "pipelines" / pipeline / "register.py").read_text(encoding="utf-8")
+        package = re.search(r"from (\S+) import serve\b", register)
+        if package is None:
+            continue
+        for field in importlib.import_module(f"{package[1]}.serve").FIELDS:
+            kind = field.kind
+            if field.shape:
+                sides = " x ".join("any" if side is None else str(side) for side in field.shape)
+                kind += " with one axis" if len(field.shape) == 1 else f", {sides}"
+            if field.choices:
+                kind += ": " + ", ".join(f"`{choice}`" for choice in field.choices)
+            if field.default not in (None, False):
+                kind += f"; `{field.default}` where it is left out"
+            lines.append(f"| `{pipeline}` | `{field.name}` | {'yes' if field.required else ''} | {kind} |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[Path, str], str]] = {
     "evidence": evidence,
     "results": results,
@@ -177,6 +198,7 @@ PARTS: dict[str, Callable[[Path, str], str]] = {
     "timings": timings,
     "cost": cost,
     "columns": columns,
+    "fields": fields,
 }
 
 
