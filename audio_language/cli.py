@@ -11,6 +11,7 @@ import typer
 from core.errors import DataError
 
 if TYPE_CHECKING:
+    from audio_language.collection import Collection
     from audio_language.embed import SoundModel
 
 app = typer.Typer(help="Tag, search and follow sounds.", no_args_is_help=True)
@@ -60,28 +61,17 @@ def find_sound(
     out: Out = Path("sounds"),
     model: Model = REGISTERED,
 ) -> None:
-    """Find recordings by a sentence, best first: retrieval.csv. Embeddings of an earlier run are used again."""
-    from audio_language.collection import (
-        load_collection,
-        save_collection,
-        search_rows,
-        sound_files,
-        write_rows,
-    )
+    """Find recordings by a sentence, best first: retrieval.csv. A later search reads only new and changed files."""
+    from audio_language.collection import load_collection, save_collection, search_rows, write_rows
 
     opened = open_model(model)
-    kept = out / "embeddings"
-    found = load_collection(kept) if (kept / "embeddings.json").is_file() else None
-    root = folder.expanduser()
-    if (
-        found is None
-        or not opened.digest
-        or found.digest != opened.digest
-        or found.root != root
-        or not set(found.files) <= {p.relative_to(root).as_posix() for p in sound_files(root)}
-    ):
-        found = _embedded(opened, folder, out)
-        save_collection(found, kept)
+    place = out / "embeddings"
+    kept = load_collection(place) if (place / "embeddings.json").is_file() else None
+    found = _embedded(opened, folder, out, kept)
+    if kept is None or found.fresh or found.seen != kept.seen:
+        save_collection(found, place)
+    again = len(found.files) - found.fresh
+    print(f"{found.fresh} file(s) newly embedded, {again} used again", file=sys.stderr)
     rows = search_rows(opened, found, query, top=top)
     write_rows(out / "retrieval.csv", rows, ("query", "file", "score", "rank"))
     for row in rows:
@@ -101,16 +91,16 @@ def timeline(
 ) -> None:
     """Say what is heard from when to when: timeline.csv, and a PNG and an HTML page for each recording."""
     from audio_language.audio_file import AudioError
-    from audio_language.collection import sound_files, write_rows
+    from audio_language.collection import named_files, write_rows
     from audio_language.figures import timeline_figure
     from audio_language.timeline import timeline as find_events
     from audio_language.timeline import timeline_html, timeline_rows
     from core.files import atomic_write
 
     opened = open_model(model)
-    wanted, files = _lines(labels), sound_files(file)
+    wanted, (_, files) = _lines(labels), named_files(file)
     rows: list[dict[str, Any]] = []
-    for path in files:
+    for name, path in files.items():
         try:
             found = find_events(opened, path, labels=wanted, window=window, hop=hop, threshold=threshold)
         except AudioError as error:
@@ -118,9 +108,9 @@ def timeline(
                 raise
             print(f"left out: {error}", file=sys.stderr)
             continue
-        rows += timeline_rows(path.name, found)
-        timeline_figure(out / f"{path.name}.timeline.png", found, title=path.name)
-        atomic_write(out / f"{path.name}.timeline.html", timeline_html(path.name, found))
+        rows += timeline_rows(name, found)
+        timeline_figure(out / f"{name}.timeline.png", found, title=name)
+        atomic_write(out / f"{name}.timeline.html", timeline_html(name, found))
     write_rows(out / "timeline.csv", rows, ("file", "start", "end", "label", "score"))
     for row in rows:
         print(f"{row['file']}  {row['start']:9.2f} {row['end']:9.2f}  {row['label']}  {row['score']:.2f}")
@@ -140,7 +130,7 @@ def open_model(reference: str) -> SoundModel:
     return load_model(model_folder(reference))
 
 
-def _embedded(model: SoundModel, folder: Path, out: Path) -> Any:
+def _embedded(model: SoundModel, folder: Path, out: Path, kept: Collection | None = None) -> Collection:
     from audio_language.collection import embed_folder
     from core.data.checks import Quarantine, findings_csv
     from core.files import atomic_write
@@ -158,7 +148,7 @@ def _embedded(model: SoundModel, folder: Path, out: Path) -> Any:
             )
 
     try:
-        return embed_folder(model, folder, quarantine, progress=progress)
+        return embed_folder(model, folder, quarantine, kept=kept, progress=progress)
     finally:
         if quarantine.findings:
             atomic_write(out / "report.csv", findings_csv(quarantine.findings))

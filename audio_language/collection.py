@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from audio_language.audio_file import REFUSED, SUFFIXES, AudioError, read_audio
 from audio_language.embed import SoundModel
-from core.data.checks import Quarantine, disarm
+from core.data.checks import Finding, Quarantine, disarm
 from core.errors import DataError
 from core.files import atomic_directory, atomic_write, read_json, write_json
 
@@ -29,12 +29,17 @@ class Collection:
     Attributes:
         root: their folder. files: paths relative to it. rows: (files, dim) unit embeddings.
         digest: SHA-256 of the model's weights.
+        seen: size and time of change (ns) of every file that was looked at, also of those left out.
+        findings: what the quarantine says of them. fresh: how many of ``rows`` are not those of an earlier run.
     """
 
     root: Path
     files: list[str]
     rows: np.ndarray
     digest: str = ""
+    seen: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+    fresh: int = 0
 
 
 def sound_files(folder: str | os.PathLike[str]) -> list[Path]:
@@ -50,35 +55,76 @@ def sound_files(folder: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
+def named_files(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Path]]:
+    """The folder, and its audio files by their path relative to it. Raises DataError."""
+    files = sound_files(folder)
+    root = Path(folder).expanduser()
+    root = root.parent if root.is_file() else root
+    return root, {path.relative_to(root).as_posix(): path for path in files}
+
+
 def embed_folder(
     model: SoundModel,
     folder: str | os.PathLike[str],
     quarantine: Quarantine,
     *,
+    kept: Collection | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Collection:
     """Embed every file of a folder; those that cannot be used go to the quarantine.
 
+    Args:
+        kept: an earlier run: what it says of files that did not change since is used again.
+
     Raises:
         DataError: no file, or none that can be used.
     """
-    files = sound_files(folder)
-    root = Path(folder).expanduser()
-    root = root.parent if root.is_file() else root
-    names, rows = [], []
-    for number, path in enumerate(files, start=1):
-        name = path.relative_to(root).as_posix()
-        try:
-            rows.append(_embed(model, path, name, quarantine))
+    root, files = named_files(folder)
+    home = root.resolve()
+    # taken before reading: what changes meanwhile is read again by the next run
+    seen = {name: _stamp(path) for name, path in files.items()}
+    known = _unchanged(kept, home, model.digest, seen)
+    names, rows, fresh, before = [], [], 0, len(quarantine.findings)
+    for number, (name, path) in enumerate(files.items(), start=1):
+        row: np.ndarray | None = None
+        if name in known:
+            row, notes = known[name]
+            quarantine.findings.extend(notes)
+        else:
+            try:
+                row = _embed(model, path, name, quarantine)
+                fresh += 1
+            except AudioError as error:
+                quarantine.add(name, error.kind, str(error))
+        if row is not None:
             names.append(name)
-        except AudioError as error:
-            quarantine.add(name, error.kind, str(error))
+            rows.append(row)
         if progress:
             progress(number, len(files))
     if not rows:
         first = quarantine.offenders[0]
         raise DataError(f"no file of {root} can be used, the first is {first.file}: {first.reason}")
-    return Collection(root, names, np.stack(rows), model.digest)
+    findings = tuple(quarantine.findings[before:])
+    return Collection(home, names, np.stack(rows), model.digest, seen, findings, fresh)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _unchanged(
+    kept: Collection | None, root: Path, digest: str, seen: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[np.ndarray | None, list[Finding]]]:
+    """Embedding (None where it was left out) and findings of each file that is as it was in an earlier run."""
+    if kept is None or not digest or kept.digest != digest or kept.root != root:
+        return {}
+    rows = dict(zip(kept.files, kept.rows, strict=True))
+    notes: dict[str, list[Finding]] = {}
+    for finding in kept.findings:
+        notes.setdefault(finding.file, []).append(finding)
+    same = [name for name, stamp in seen.items() if kept.seen.get(name) == stamp]
+    return {name: (rows.get(name), notes.get(name, [])) for name in same}
 
 
 def _embed(model: SoundModel, path: Path, name: str, quarantine: Quarantine) -> np.ndarray:
@@ -99,11 +145,17 @@ def _embed(model: SoundModel, path: Path, name: str, quarantine: Quarantine) -> 
 
 
 def save_collection(found: Collection, folder: str | os.PathLike[str]) -> None:
-    """Write ``embeddings.npy`` (files, dim) float32 and ``embeddings.csv`` with the file of each row."""
+    """Write ``embeddings.npy`` (files, dim) float32, ``embeddings.csv`` with the file of each row, and ``seen``."""
     with atomic_directory(folder) as out:
         np.save(out / VECTORS, found.rows.astype(np.float32), allow_pickle=False)
         atomic_write(out / INDEX, _csv([{"row": row, "file": name} for row, name in enumerate(found.files)]))
-        write_json(out / "embeddings.json", {"root": str(found.root), "model_sha256": found.digest})
+        facts = {
+            "root": str(found.root),
+            "model_sha256": found.digest,
+            "seen": found.seen,
+            "findings": [asdict(finding) for finding in found.findings],
+        }
+        write_json(out / "embeddings.json", facts)
 
 
 def load_collection(folder: str | os.PathLike[str]) -> Collection:
@@ -122,7 +174,9 @@ def load_collection(folder: str | os.PathLike[str]) -> Collection:
         ) from None
     if len(rows) != len(files):
         raise DataError(f"{home} is damaged", seen=(len(rows), len(files)), expected="a file for each row")
-    return Collection(Path(facts["root"]), files, rows, facts["model_sha256"])
+    seen = {name: (size, changed) for name, (size, changed) in facts.get("seen", {}).items()}
+    findings = tuple(Finding(**finding) for finding in facts.get("findings", []))
+    return Collection(Path(facts["root"]), files, rows, facts["model_sha256"], seen, findings)
 
 
 def tag_rows(

@@ -253,10 +253,13 @@ def main() -> int:
     return 0
 
 
-def _spread(values: list[float] | None) -> str:
+def _spread(values: list[float | None] | None) -> str:
     if values is None:
         return ""
-    mean, spread = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    found = [value for value in values if value is not None]
+    if len(found) < len(values):
+        return "undefined"
+    mean, spread = statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else 0.0
     return _number(mean) if spread == 0 else f"{_number(mean)} ± {_number(spread)}"
 
 

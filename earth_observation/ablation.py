@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.learning.determinism import seed_everything
 from core.tracking.weights import save_weights
-from earth_observation.bands import SENSORS
+from earth_observation.bands import SENSORS, Sensor
 from earth_observation.data.store import ChipStore
 from earth_observation.evaluate import Embedded, accuracy_score, embed, linear_probes, one_class_each
 from earth_observation.learn.pretrain import pretrain
@@ -54,6 +54,8 @@ PAIRS = [
 ]
 RAW_SIDE = 8
 """Pixels a side to which a chip is averaged where its pixels themselves are the features."""
+COLOURS = ("B4", "B3", "B2")
+"""Red, green and blue, as Sentinel-2 calls them."""
 
 
 def comparisons(arms: Sequence[str] = tuple(ARMS)) -> list[tuple[str, str]]:
@@ -64,6 +66,11 @@ def comparisons(arms: Sequence[str] = tuple(ARMS)) -> list[tuple[str, str]]:
 def raw_pixels(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C * 64): what any pretraining should beat."""
     return F.adaptive_avg_pool2d(x, RAW_SIDE).flatten(1)
+
+
+def has_colours(sensor: Sensor) -> bool:
+    """Whether red, green and blue can be taken from a product for the RGB start."""
+    return set(COLOURS) <= set(sensor.bands)
 
 
 class Comparison:
@@ -101,7 +108,7 @@ class Comparison:
 
         The seed decides the weights, the order, the views, and which chips are labelled. Arms that read free labels
         are left out where these are the labels that the probe is scored on: that would be no comparison. So are those
-        of the ResNet where all arms are.
+        of the ResNet where all arms are, and the RGB start of a product without red, green and blue.
         """
         store = self.chips(first)
         if self.product not in store.sensors:
@@ -112,6 +119,7 @@ class Comparison:
             for arm, changes in ARMS.items()
             if changes.get("product", self.product) in store.sensors
             and changes.get("backbone") != self.backbone
+            and (not changes.get("start") or has_colours(store.sensors[self.product]))
             and (free or "steps" in changes or changes.get("objective") in ("moco", "pixels"))
         }
 
@@ -162,7 +170,7 @@ class Colours(ChipStore):
     def __init__(self, store: ChipStore, product: str) -> None:
         super().__init__(store.folder)
         self.product = product
-        self.bands = [store.sensors[product].index(band) for band in ("B4", "B3", "B2")]
+        self.bands = [store.sensors[product].index(band) for band in COLOURS]
         self.sensors = {"rgb": SENSORS["rgb"]}
 
     def indices(self, split: str, product: str | None = None) -> Any:

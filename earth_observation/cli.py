@@ -104,18 +104,21 @@ def landslides(
     from core.stage import quiet_environment
     from earth_observation.landslide.demo import write_landslides
     from earth_observation.landslide.ground import default_files, read_ground
-    from earth_observation.landslide.recipe import learn_and_map, map_with
+    from earth_observation.landslide.recipe import check_out, learn_and_map, map_with
 
     quiet_environment()
     set_threads(threads)
     if picture is None:
         print("no picture is given: generated ground (demo data)")
-        picture, dem, labels = default_files(write_landslides(Path(f"{out}-demo"), seed=seed))
+        drawn = Path(f"{out}-demo")
+        check_out(drawn, [model], written=[file.name for file in default_files(drawn)])
+        picture, dem, labels = default_files(write_landslides(drawn, seed=seed))
     if dem is None or (labels is None) == (model is None):
         raise ConfigError(
             "landslides", seen={"dem": dem, "labels": labels, "model": model},
             expected="PICTURE DEM with --labels to train, or with --model to map",
         )  # fmt: skip
+    check_out(out, [picture, dem, labels, model])
     ground = read_ground(picture, dem, labels)
     for note in ground.notes:
         print(f"note: {note}")

@@ -14,14 +14,15 @@ from core.errors import DataError, ServingError
 from core.tracking.package import checked_artifacts
 from core.tracking.serving import Field, guarded, read_request, request_signature
 from earth_observation.bands import filled_note, order_by_name
-from earth_observation.data.scale import Scale
+from earth_observation.data.scale import FITTING, Scale
+from earth_observation.data.scale import RULES as ALL_RULES
 from earth_observation.model import LandCover, load_model, stride_of
 
 MOST_ROWS = 64
 MOST_SIDE, LEAST_SIDE = 512, 8
 MOST_NUMBERS = 13 * MOST_SIDE**2
 REQUEST_MIB = 48.0
-RULES = ("dn", "dn_offset", "reflectance", "db", "power", "amplitude", "raw")
+RULES = tuple(rule for rule in ALL_RULES if rule != "auto")
 FIELDS = (
     Field("pixels", "array", longest=MOST_NUMBERS, shape=(None, None, None)),
     Field("bands", "text", longest=500),
@@ -29,7 +30,6 @@ FIELDS = (
     Field("nodata", "number", required=False),
     Field("map", "boolean", required=False, default=False),
 )
-_FITTING = {"dn": ("dn", "dn_offset", "reflectance"), "db": ("db", "power", "amplitude"), "raw": ("raw",)}
 
 
 def signature() -> Any:
@@ -64,7 +64,7 @@ def input_example(model: LandCover) -> Any:
             {
                 "pixels": pixels.tolist(),
                 "bands": ",".join(model.sensor.bands),
-                "scale": _FITTING[model.sensor.unit][0],
+                "scale": FITTING[model.sensor.unit][0],
                 "map": bool(seed) and model.decoder is not None,
             }
         )
@@ -143,7 +143,7 @@ def _pixels(model: LandCover, row: dict[str, Any], number: int) -> tuple[np.ndar
         order = order_by_name(names, model.sensor, where=f"row {number}", fill=True)
     except DataError as error:
         raise ServingError(str(error)) from None
-    fitting = _FITTING[model.sensor.unit]
+    fitting = FITTING[model.sensor.unit]
     if row["scale"] not in fitting:
         raise ServingError(
             f"scale in row {number}", seen=row["scale"], expected=f"one of {', '.join(fitting)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,9 @@ def run_evidence(
         primary: the metric that the figure and the short tables show; the first one by default.
         shown: metrics that the long tables show, where all would be too many to read; the file has all.
 
+    A metric that is not a finite number is undefined: it is written as null, and the differences that would need it
+    are left out.
+
     Returns:
         What was written; intervals are those of ``paired_interval``. ::
 
@@ -65,7 +69,7 @@ def run_evidence(
     """
     _check(arms, seeds, comparisons)
     folder = CACHE / pipeline / digest_of(claim, settings, source, sorted(arms))[:16]
-    results: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
+    results: dict[str, list[dict[str, float | None]]] = {arm: [] for arm in arms}
     seconds = 0.0
     for seed in seeds:
         for arm, run in arms.items():
@@ -77,7 +81,7 @@ def run_evidence(
             found = read_json(kept)
             results[arm].append(found["metrics"])
             seconds += found["seconds"]
-            say(f"seed {seed}  {arm}: " + "  ".join(f"{k} {v:.4g}" for k, v in found["metrics"].items()))
+            say(f"seed {seed}  {arm}: " + "  ".join(f"{k} {_said(v)}" for k, v in found["metrics"].items()))
     evidence = summarise(claim, source, seeds, results, comparisons, round(seconds / 60, 2), primary, shown)
     name = "evidence" if (source == "demo" if default is None else default) else f"evidence-{source}"
     write_json(Path(reports) / pipeline / f"{name}.json", evidence)
@@ -90,17 +94,23 @@ def summarise(
     claim: str,
     source: str,
     seeds: Sequence[int],
-    results: Mapping[str, Sequence[Mapping[str, float]]],
+    results: Mapping[str, Sequence[Mapping[str, float | None]]],
     comparisons: Sequence[tuple[str, str]],
     minutes: float,
     primary: str | None = None,
     shown: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The evidence as it is written; ``results``: arm -> metrics of each seed, in the order of ``seeds``."""
-    arms = {arm: {name: [run[name] for run in runs] for name in runs[0]} for arm, runs in results.items()}
+    arms = {
+        arm: {name: [_finite(run[name]) for run in runs] for name in runs[0]} for arm, runs in results.items()
+    }
     differences = {}
     for first, second in comparisons:
-        shared = [name for name in arms[first] if name in arms[second]]
+        shared = [
+            name
+            for name in arms[first]
+            if name in arms[second] and None not in arms[first][name] + arms[second][name]
+        ]
         differences[f"{first}-vs-{second}"] = {
             name: dict(
                 zip(
@@ -147,6 +157,8 @@ def paired_interval(first: Any, second: Any, level: float = 0.95) -> tuple[float
 def evidence_table(evidence: Mapping[str, Any]) -> str:
     """The differences as a Markdown table.
 
+    A metric that an arm has undefined in some seed has no difference, and the table says so.
+
     >>> e = summarise("c", "demo", [0, 1], {"a": [{"m": 1.0}, {"m": 2.0}], "b": [{"m": 0.0}, {"m": 1.0}]},
     ...               [("a", "b")], 0.1)
     >>> print(evidence_table(e))
@@ -160,11 +172,16 @@ def evidence_table(evidence: Mapping[str, Any]) -> str:
     ]
     for pair, metrics in evidence["differences"].items():
         first, second = pair.split("-vs-")
-        for name, found in metrics.items():
-            means = [np.mean(evidence["arms"][arm][name]) for arm in (first, second)]
+        arms = [evidence["arms"][arm] for arm in (first, second)]
+        for name in (name for name in arms[0] if name in arms[1]):
+            means = [_said(_mean(arm[name])) for arm in arms]
+            found = metrics.get(name)
+            if found is None:
+                lines.append(f"| {first} vs {second} | {name} | {means[0]} | {means[1]} | undefined | |")
+                continue
             zero = "below" if found["low"] > 0 else "above" if found["high"] < 0 else "inside"
             lines.append(
-                f"| {first} vs {second} | {name} | {means[0]:.4g} | {means[1]:.4g} "
+                f"| {first} vs {second} | {name} | {means[0]} | {means[1]} "
                 f"| {found['mean']:+.3g} [{found['low']:+.3g}, {found['high']:+.3g}] | {zero} |"
             )
     return "\n".join(lines)
@@ -181,7 +198,10 @@ def draw_evidence(evidence: Mapping[str, Any], path: str | Path) -> Path:
     shown = {arm: values[metric] for arm, values in arms.items() if metric in values}
     pairs = {pair: found[metric] for pair, found in evidence["differences"].items() if metric in found}
     # A line of text takes 0.2 inches; a pair of arms is written on two or more of them.
-    left_labels = [_wrapped(arm) for arm in shown]
+    left_labels = [
+        _wrapped(arm) + ("\n(undefined in some seeds)" if None in values else "")
+        for arm, values in shown.items()
+    ]
     right_labels = [
         _wrapped(first) + "\n− " + _wrapped(second) for first, second in (p.split("-vs-") for p in pairs)
     ]
@@ -193,8 +213,10 @@ def draw_evidence(evidence: Mapping[str, Any], path: str | Path) -> Path:
         1, 2, figsize=(10, 0.2 * lines + 0.25 * (title.count("\n") + 1) + 1.1), layout="constrained"
     )
     for place, values in enumerate(shown.values()):
-        left.plot(values, [place] * len(values), "o", alpha=0.5, color="tab:blue", markeredgewidth=0)
-        left.plot([np.mean(values)], [place], "|", markersize=18, color="black")
+        points, mean = [value for value in values if value is not None], _mean(values)
+        left.plot(points, [place] * len(points), "o", alpha=0.5, color="tab:blue", markeredgewidth=0)
+        if mean is not None:
+            left.plot([mean], [place], "|", markersize=18, color="black")
     left.set_yticks(range(len(shown)), left_labels)
     left.set_ylim(len(shown) - 0.4, -0.6)
     left.set_xlabel(f"{metric}\n(a dot a seed; the bar is the mean)")
@@ -213,6 +235,20 @@ def draw_evidence(evidence: Mapping[str, Any], path: str | Path) -> Path:
     figure.savefig(target, dpi=110, metadata={"Software": None})
     plt.close(figure)
     return target
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where the value of a seed is undefined."""
+    found = [value for value in values if value is not None]
+    return float(np.mean(found)) if len(found) == len(values) else None
+
+
+def _said(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
 
 
 def _wrapped(arm: str) -> str:

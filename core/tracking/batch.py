@@ -40,6 +40,7 @@ def main() -> int:
         import mlflow.pyfunc
 
         check_source(options.input)
+        check_output(options.input, options.output)
         values = _assignments(options.set)
         model = mlflow.pyfunc.load_model(str(options.folder))
         done, failed = predict_file(
@@ -81,30 +82,32 @@ def predict_file(
 
     ``output`` gets one JSON object a row, ``{"row": n, "prediction": ...}``, n counted from 0, with the names of
     the files that were read for it; rows that the model refuses go to ``<output>.errors.jsonl`` with the reason.
-    An interrupted call goes on after the last whole line; that a finished or interrupted output belongs to another
-    input or model is an error. At most ``batch`` rows go to the model at once, fewer where their files are large.
+    A repeated call asks about the rows that have no answer, refused ones too; that an output belongs to another input
+    or model is an error. At most ``batch`` rows go to the model at once, fewer where their files are large.
 
     Raises:
         DataError: unreadable input, or an output that belongs to something else.
+        ConfigError: an output that is the input, or a file that no call has begun.
     """
     check_source(source)
-    state, errors = output.with_name(output.name + ".state.json"), errors_path(output)
+    check_output(source, output)
+    state, errors = state_path(output), errors_path(output)
     columns = named_columns(model.metadata.get_input_schema())
     inputs = Inputs(source, columns, column, values or {}, pattern, leave_out=(output, errors, state))
     identity = {"input_sha256": inputs.identity(), "model": label}
     if state.exists() and read_json(state) != identity:
         raise DataError(
             f"{output} was begun with another input or model",
-            remedy=f"choose another output, or delete {state.name}",
+            remedy=f"choose another output, or delete {_present(output, errors, state)}",
         )
     if not state.exists():
         output.parent.mkdir(parents=True, exist_ok=True)
-        for file in (output, errors):
-            file.write_bytes(b"")
+        output.write_bytes(b"")
         write_json(state, identity)
-    finished = _finished_rows(output) | _finished_rows(errors)
+    errors.write_bytes(b"")  # refused rows are asked again: what refused them may be mended
+    finished = _finished_rows(output)
     total, seen = inputs.count(), len(finished)
-    with output.open("a", encoding="utf-8") as good, errors.open("a", encoding="utf-8") as bad:
+    with _appended(output) as good, _appended(errors) as bad:
         for group in _groups(inputs.rows(without=finished), batch):
             _answer(model, columns, group, good, bad)
             seen += len(group)
@@ -121,12 +124,49 @@ def errors_path(output: Path) -> Path:
     return output.with_name(output.name + ".errors.jsonl")
 
 
+def state_path(output: Path) -> Path:
+    """Where it stands to which input and model ``output`` belongs."""
+    return output.with_name(output.name + ".state.json")
+
+
+def check_output(source: Path, output: Path) -> None:
+    """Raise ConfigError where the answers to ``source`` would overwrite it, or a file that no call has begun."""
+    if output.is_dir():
+        raise ConfigError(f"output {output}", seen="a folder", expected="the name of a .jsonl file")
+    state, errors = state_path(output), errors_path(output)
+    for file in (output, errors, state):
+        if file.exists() and source.exists() and file.samefile(source):
+            raise ConfigError(
+                f"output {output} would overwrite the input",
+                seen=str(file),
+                expected=f"another file than {source}",
+                remedy="choose another output with -o",
+            )
+    for file in () if state.exists() else (output, errors):
+        if file.exists() and file.stat().st_size:
+            raise ConfigError(
+                f"output {file} exists already",
+                seen=f"{file.stat().st_size} bytes, and no {state.name} beside it",
+                expected="a new file, or an output that `kindred predict` has begun",
+                remedy=f"choose another output with -o, or delete {_present(output, errors)}",
+            )
+
+
 def _assignments(texts: Iterable[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     for name, sign, _ in pairs:
         if not name or not sign:
             raise ConfigError("--set", seen=name, expected="FIELD=VALUE")
     return {name: value for name, _, value in pairs}
+
+
+def _present(*files: Path) -> str:
+    return ", ".join(file.name for file in files if file.exists())
+
+
+def _appended(path: Path) -> IO[str]:
+    # Half a surrogate pair, as in the name of a Latin-1 file, is no UTF-8; written \udcxx it is JSON all the same.
+    return path.open("a", encoding="utf-8", errors="backslashreplace")
 
 
 def _groups(rows: Iterable[Row], most: int) -> Iterator[list[Row]]:

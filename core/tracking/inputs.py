@@ -11,18 +11,19 @@ import base64
 import csv
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from core.errors import DataError, KindredError
+from core.errors import ConfigError, DataError
 from core.files import sha256_file
 
 TABLES = (".csv", ".jsonl", ".ndjson")
 _TEXT = (".txt", ".hea")
 _FILE = "_file"
+CELL_LIMIT = 2**30
+"""Characters of a CSV cell."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +86,32 @@ class Inputs:
             raise DataError(f"{self.source} holds no file {self.pattern}", remedy="check the folder")
 
     def identity(self) -> str:
-        """SHA-256 of the table, or of names, sizes and times of the folder's files and the options."""
-        if not self.source.is_dir():
-            return sha256_file(self.source)
-        facts = [
-            (name, info.st_size, info.st_mtime_ns) for name in self.files() for info in (self._stat(name),)
-        ]
-        return hashlib.sha256(json.dumps([facts, self.column, dict(self.values)]).encode()).hexdigest()
+        """SHA-256 of the table or the options of the folder, and of names, sizes and times of the files to send."""
+        if self.source.is_dir():
+            facts = [_facts(self.source, name) for name in self.files()]
+            return hashlib.sha256(json.dumps([facts, self.column, dict(self.values)]).encode()).hexdigest()
+        content = sha256_file(self.source)
+        facts = [_facts(self.source.parent, name) for name in self._named()]
+        return hashlib.sha256(json.dumps([content, facts]).encode()).hexdigest() if facts else content
 
     def files(self) -> list[str]:
-        """Names of the folder's files, relative to it, in order; hidden ones are passed over."""
+        """Names of the folder's files, relative to it, in order; hidden ones are passed over.
+
+        Raises:
+            ConfigError: a pattern that is none.
+        """
         out = {path.absolute() for path in self.leave_out}
+        try:
+            found = list(self.source.rglob(self.pattern))
+        except (ValueError, NotImplementedError) as error:
+            raise ConfigError(
+                f"--pattern {self.pattern!r}: {error}",
+                expected=f"a pattern of names below {self.source}, such as '*.wav'",
+                remedy="leave out the folder; those below it are searched in any case",
+            ) from None
         names = (
             path.relative_to(self.source).as_posix()
-            for path in self.source.rglob(self.pattern)
+            for path in found
             if not path.is_dir() and path.absolute() not in out
         )
         return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
@@ -128,8 +141,8 @@ class Inputs:
         content, size = dict(line), 0
         files: tuple[str, ...] = ()
         for name, value in line.items():
-            target = name.removesuffix(_FILE)
-            if name in self.columns or target == name or target not in self.columns:
+            target = self._target(name)
+            if not target:
                 continue
             del content[name]
             if value in (None, ""):
@@ -137,13 +150,21 @@ class Inputs:
             files += (str(value),)
             try:
                 content[target], read = _content(folder, str(value), self.columns[target])
-            except (KindredError, OSError) as error:
+            except (ValueError, OSError) as error:  # those of Kindred, and a name that is none
                 return Row(number, f"{name}: {error}", line, files)
             size += read
         return Row(number, content, line, files, size)
 
-    def _stat(self, name: str) -> os.stat_result:
-        return (self.source / name).lstat()
+    def _target(self, name: str) -> str:
+        """The field that the file named in a column goes to; "" where the column names none."""
+        target = name.removesuffix(_FILE)
+        return target if name != target and name not in self.columns and target in self.columns else ""
+
+    def _named(self) -> list[str]:
+        """The files that the table names, in order."""
+        lines = (line for _, line in _lines(self.source, self.columns) if isinstance(line, dict))
+        cells = (value for line in lines for name, value in line.items() if self._target(name))
+        return sorted({str(value) for value in cells if value not in (None, "")})
 
 
 def check_source(source: Path) -> None:
@@ -167,10 +188,12 @@ def check_source(source: Path) -> None:
 def typed(cell: str, kind: str) -> Any:
     """A CSV cell in the type of its column; what does not convert is left for the model to refuse.
 
-    >>> typed("3", "long"), typed("[1, 2]", "array"), typed("", "double")
+    An empty cell is an absent value, of texts too.
+
+    >>> typed("3", "long"), typed("[1, 2]", "array"), typed("", "string")
     (3, [1, 2], None)
     """
-    if kind != "string" and cell == "":
+    if cell == "":
         return None
     try:
         if kind in ("long", "integer"):
@@ -190,7 +213,7 @@ def _lines(source: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict
     """Rows of a table as they stand; one that cannot be read is yielded as the sentence that says why."""
     with source.open(encoding="utf-8-sig", newline="") as stream:
         if source.suffix.lower() == ".csv":
-            for number, row in enumerate(csv.DictReader(stream)):
+            for number, row in enumerate(_cells(source, stream)):
                 if None in row or None in row.values():
                     yield number, "the row has more or fewer cells than the header"
                 else:
@@ -204,6 +227,34 @@ def _lines(source: Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict
                 yield number, f"not JSON: {error}"
                 continue
             yield number, row if isinstance(row, dict) else "not a JSON object"
+
+
+def _cells(source: Path, stream: IO[str]) -> Iterator[dict[str, str]]:
+    """The rows of an open CSV file. Raises DataError for what is no CSV."""
+    csv.field_size_limit(
+        CELL_LIMIT
+    )  # one for the process; that of Python, 128 KiB, is less than a signal takes
+    reader = csv.DictReader(stream)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(
+            f"{source} after line {reader.line_num}",
+            seen=str(error),
+            expected=f"CSV with cells of at most {CELL_LIMIT} characters",
+            remedy="put large values into files, and name these in a column FIELD_file",
+        ) from None
+
+
+def _facts(folder: Path, name: str) -> tuple[str, int | None, int | None]:
+    """(name, size, time of change) of a file below ``folder``; None where there is none that could be sent."""
+    from core.data.manifest import confine
+
+    try:
+        info = confine(folder, name).stat()
+    except (OSError, ValueError):
+        return name, None, None
+    return name, info.st_size, info.st_mtime_ns
 
 
 def _content(folder: Path, name: str, kind: str) -> tuple[Any, int]:

@@ -74,7 +74,7 @@ def read_own(
         classes: names by number; those of Dynamic World where left out.
 
     Raises:
-        DataError: as `core.data.manifest.read_manifest`, or a label that is no class.
+        DataError: as `core.data.manifest.read_manifest`, a label that is no class, a season that is no number.
     """
     table = FORM.read(manifest, root=root, fractions=fractions, seed=seed)
     found = own_classes(classes) if classes else DYNAMIC_WORLD
@@ -92,7 +92,7 @@ def read_own(
                 row.split,
                 files,
                 order={product: list(range(len(kind.bands)))} if kind.name == "rgb" else {},
-                season=int(row.season or 0),
+                season=_season(row.season, f"{manifest} row {row.Index}"),
                 landcover=row.landcover,
                 reference=row.reference,
                 classes=_classes(row.labels, found.names, f"{manifest} row {row.Index}"),
@@ -152,6 +152,16 @@ def _stac_files(path: Path, sensor: Sensor, root: str | os.PathLike[str]) -> lis
     if not files:
         raise DataError(f"{path}", seen=sorted(assets), expected=f"assets of {', '.join(sensor.bands)}")
     return files
+
+
+def _season(text: str, where: str) -> int:
+    cell = text.strip()
+    if cell and not cell.isdecimal():
+        raise DataError(
+            f"{where}: season", seen=text, expected="0, 1, 2, ...: which date of the place it is",
+            remedy="number the dates, or leave the column empty where each place has one",
+        )  # fmt: skip
+    return int(cell or 0)
 
 
 def _classes(text: str, names: Sequence[str], where: str) -> list[int] | None:

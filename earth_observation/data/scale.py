@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.errors import ConfigError
 from earth_observation.bands import Sensor
 from earth_observation.data.opened import RasterError
 
@@ -15,7 +16,9 @@ OFFSET = 1000
 """What processing baseline 04.00 of Sentinel-2 (25 January 2022 and later) adds to every number."""
 OFFSET_FLOOR = 950
 _BASELINE = re.compile(r"(?:^|[_/\\.])N(\d{4})(?=[_/\\.]|$)")
-RULES = ("auto", "dn", "dn_offset", "reflectance", "db", "power", "amplitude", "raw")
+FITTING = {"dn": ("dn", "dn_offset", "reflectance"), "db": ("db", "power", "amplitude"), "raw": ("raw",)}
+"""The scales that can be brought into each unit of a sensor; the first is the unit itself."""
+RULES = ("auto", *(rule for rules in FITTING.values() for rule in rules))
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,10 @@ def choose_scale(
         where: named in messages. paths: searched for the processing baseline (N0400 and later).
 
     Raises:
+        ConfigError: as `check_rule`.
         RasterError: kind "scale": numbers that cannot be in a unit of this sensor, with what they look like.
     """
+    check_rule(rule, sensor, where=f"scale of {where}")
     if rule != "auto":
         return Scale(rule)
     if sensor.unit == "raw":
@@ -58,6 +63,20 @@ def choose_scale(
     if seen.size == 0:
         return Scale(sensor.unit)
     return _optical(seen, sensor, where, paths) if sensor.unit == "dn" else _radar(seen, sensor, where)
+
+
+def check_rule(rule: str, sensor: Sensor, *, where: str) -> None:
+    """Refuse a rule that does not lead to the sensor's unit: the numbers would pass unchanged, or worse.
+
+    Raises:
+        ConfigError: no rule of `RULES`, or one of another kind of sensor; named by ``where``.
+    """
+    fitting = ("auto", *FITTING[sensor.unit])
+    if rule not in fitting:
+        raise ConfigError(
+            where, seen=rule, expected=f"one of {', '.join(fitting)}, for sensor {sensor.name}",
+            remedy="give the unit that the file is in (--scale, data.scale), or auto",
+        )  # fmt: skip
 
 
 def baseline_of(paths: Sequence[str]) -> int | None:

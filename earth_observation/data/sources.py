@@ -30,7 +30,7 @@ from earth_observation.data.items import SPLITS, Item, Layout
 from earth_observation.data.mask import hidden_pixels
 from earth_observation.data.opened import Grid, RasterError, close_raster, grid_of, reading, shared_raster
 from earth_observation.data.raster import RasterStack, read_labels
-from earth_observation.data.scale import choose_scale
+from earth_observation.data.scale import check_rule, choose_scale
 from earth_observation.labels import NODATA, check_classes_of, corine_map
 
 SOURCES = ("demo", "ssl4eo", "bigearthnet", "eurosat", "eurosat_rgb", "manifest")
@@ -97,6 +97,9 @@ def inspect(
     An image whose pixels another one has, or that lies on the ground of another split, is left out where
     that would leak from train to test.
     """
+    for product, rule in checking.scale.items():
+        if product in checking.layout.sensors:  # once, not as the fault of every item
+            check_rule(rule, checking.layout.sensors[product], where=f"data.scale.{product}")
     found = parallel_map(partial(_look, checking=checking), items, scheduler=scheduler, errors="return")
     kept: list[tuple[Item, str]] = []
     contents: dict[str, Item] = {}

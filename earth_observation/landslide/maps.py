@@ -17,6 +17,7 @@ from earth_observation.tiles import StripBlend, tile_starts
 
 NODATA = 255
 PROBABILITY_STEPS = 200
+FILES = ("landslide_probability.tif", "landslide_mask.tif", "landslides.geojson", "landslides.png")
 
 
 @torch.no_grad()
@@ -76,7 +77,7 @@ def write_landslide_maps(
     }
     atomic_write(folder / "landslides.geojson", json.dumps(found))
     draw_landslide_map(folder / "landslides.png", ground, chance, mask)
-    return ["landslide_probability.tif", "landslide_mask.tif", "landslides.geojson", "landslides.png"]
+    return list(FILES)
 
 
 def slope_degrees(ground: Ground) -> np.ndarray:

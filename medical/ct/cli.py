@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,7 +124,7 @@ def query(
     names, images = [], []
     for name, image in _images(new, index.window):
         if isinstance(image, Problem):
-            print(f"{name}: left out, {image.reason}")
+            print(f"{name}: left out, {image.reason}", file=sys.stderr)  # stdout may be JSON
         else:
             names.append(name)
             images.append(image)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from core.errors import ConfigError
 
 app = typer.Typer(help="Explain ECGs by prototypes, and review the prototypes.", no_args_is_help=True)
 
@@ -33,6 +36,7 @@ def explain_command(
     from medical.ecg.figures import print_figure
     from medical.ecg.model.folder import load_network
 
+    _check_names(files)
     network = load_network(model)
     form = replace(network.preprocessing.form, default_unit=unit or network.preprocessing.default_unit)
     for file in files:
@@ -51,6 +55,19 @@ def explain_command(
         )
         said = ", ".join(f"{one['label']} {one['probability']:.2f}" for one in account["labels"])
         print(f"{file}: {said}")
+
+
+def _check_names(files: Sequence[Path]) -> None:
+    """Refuse recordings whose results would take the same names (also where case does not tell files apart)."""
+    first: dict[str, Path] = {}
+    for file in files:
+        other = first.setdefault(file.stem.casefold(), file)
+        if other is not file:
+            raise ConfigError(
+                "recordings of one name", seen=[str(other), str(file)],
+                expected=f"a name each: both would be written to {file.stem}.json",
+                remedy="rename one, or explain them one at a time with another --out",
+            )  # fmt: skip
 
 
 @app.command("ecg-review-export")
@@ -88,7 +105,9 @@ def import_command(
     from core.files import read_json
     from medical.ecg.review import import_review
 
-    found = import_review(ratings, read_json(model / "prototypes.json"), out)
+    facts = read_json(model / "config.json").get("facts", {})
+    prototypes = read_json(model / "prototypes.json")
+    found = import_review(ratings, prototypes, out, pruned=facts.get("pruned", []))
     for question in ("representativeness", "clarity"):
         one = found[question]
         mean = "not rated" if one["mean"] is None else f"mean {one['mean']:.2f}"

@@ -6,6 +6,7 @@ looked at in a fixed order and the first of equals wins, so the result is a func
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.errors import DataError
+from core.errors import ConfigError, DataError
+from core.files import read_json
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,42 @@ def matches(
             )
         )  # fmt: skip
     return found
+
+
+def identity_of(one: dict[str, Any]) -> str:
+    """A prototype's name, the same in every model that has it: what it is projected on, and its number in its branch.
+
+    The number is that of the projection: pruning does not change it, and it tells equal windows apart.
+
+    >>> identity_of({"branch": "rhythm", "prototype": 3, "classes": ["AFIB"], "ecg_id": "00017", "start": 0})
+    'rhythm 3: AFIB, ECG 00017 from sample 0'
+    """
+    classes = "/".join(one["classes"])
+    return f"{one['branch']} {one['prototype']}: {classes}, ECG {one['ecg_id']} from sample {one['start']}"
+
+
+def read_pruned(path: str | os.PathLike[str], prototypes: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """The prototypes that a review's summary takes out of a projection: identity -> number over all branches.
+
+    Raises:
+        ConfigError: the summary names prototypes that are not among these, or none by identity.
+    """
+    found = read_json(path)
+    wanted = found.get("prune_identities") if isinstance(found, dict) else None
+    remedy = "review this model again (kindred ecg-review-export), or remove project.prune"
+    if not isinstance(wanted, list) or not all(isinstance(one, str) for one in wanted):
+        raise ConfigError(
+            f"project.prune {path}", seen=wanted, expected="prune_identities, as kindred ecg-review-import writes",
+            remedy=remedy,
+        )  # fmt: skip
+    at = {identity_of(one): number for number, one in enumerate(prototypes)}
+    lost = [one for one in wanted if one not in at]
+    if lost:
+        raise ConfigError(
+            f"project.prune {path}: {len(lost)} of {len(wanted)} prototypes are not in this projection",
+            seen=lost[:3], expected="a review of this model", remedy=remedy,
+        )  # fmt: skip
+    return {one: at[one] for one in wanted}
 
 
 def duplicate_rate(found: Sequence[Match]) -> float:

@@ -49,7 +49,13 @@ def compare(request: Request[Params]) -> None:
         ),
         seeds=evidence.seeds,
         comparisons=[(FULL, arm) for arm in ARMS if arm != FULL],
-        settings={"pretrain": settings, "model": model, "data": corpus.digest(), "queries": evidence.queries},
+        settings={
+            "pretrain": settings,
+            "model": model,
+            "data": corpus.digest(),
+            "queries": evidence.queries,
+            "seed": params.seed,  # of the weights that all arms start from
+        },
         source=data.source,
         default=data.source == "installed",
         primary="mrr_hidden",

@@ -16,6 +16,7 @@ from medical.ct.settings import Params
 
 def compare(request: Request[Params]) -> None:
     """Hand the pieces to the library, values only."""
+    from core.data.digest import digest_of
     from core.evaluation.evidence import run_evidence
     from core.learning.determinism import set_threads
     from medical.ct.ablation import CLAIM, COMPARISONS, Comparison, ablation_arms
@@ -65,6 +66,7 @@ def compare(request: Request[Params]) -> None:
             "pretrain": params.pretrain.training,
             "model": architecture,
             "data": found.digest,
+            "slices": digest_of(table[["series", "patient", "split", "z_mm", "label"]]),
             "evidence": evidence.model_dump(exclude={"seeds"}),
             "regularisation": params.finetune.regularisation,
         },

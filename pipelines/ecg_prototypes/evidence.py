@@ -15,6 +15,9 @@ from medical.ecg.settings import Params
 
 def compare(request: Request[Params]) -> None:
     """Hand the pieces to the library, values only."""
+    from functools import lru_cache
+
+    from core.data.digest import digest_of
     from core.evaluation.evidence import run_evidence
     from core.learning.determinism import set_threads
     from medical.ecg.ablation import ARMS, BLACK_BOX, CLAIM, FULL, ablation_arms
@@ -23,8 +26,19 @@ def compare(request: Request[Params]) -> None:
     params = request.params
     set_threads(params.threads)
     data = request.data
+    # Kept for one seed, so that what is digested here is not prepared again for the first arm.
+    prepared = lru_cache(maxsize=1)(lambda seed: evidence_data(data, params.signal, seed))
+    first, events = prepared(params.evidence.seeds[0])
+    content = digest_of(
+        [first.signals[start : start + 1024] for start in range(0, len(first.signals), 1024)],
+        first.targets,
+        first.table[["id", "patient", "split"]],
+        first.labels,
+        first.branches,
+        events,
+    )
     arms = ablation_arms(
-        lambda seed: evidence_data(data, params.signal, seed),
+        prepared,
         model=params.model.model_dump(),
         backbone=params.model.backbone,
         learning=params.training.learning,
@@ -46,7 +60,8 @@ def compare(request: Request[Params]) -> None:
         arms,
         seeds=params.evidence.seeds,
         comparisons=[(FULL, BLACK_BOX), *((FULL, arm) for arm in ARMS if arm != FULL)],
-        settings=params.model_dump(exclude={"seed", "evaluate"}) | {"data": data.model_dump()},
+        settings=params.model_dump(exclude={"seed", "evaluate"})
+        | {"data": data.model_dump(), "content": content},
         source=data.source,
         primary="auroc",
         shown=("auroc", "covered", "chance", "lowered", "before", "after", "weights_used"),

@@ -8,11 +8,12 @@ from medical.ecg.settings import Params
 
 def main(params: Params, stage: Stage) -> None:
     """Project, fit, leave out what a review asks for, and write the fused model."""
-    from core.files import read_json, write_json
+    from core.files import write_json
     from core.learning.determinism import set_threads
     from medical.ecg.learn.stages import fuse, project_and_fuse, prune
     from medical.ecg.model.folder import load_branch, save_network
     from medical.ecg.prepared import load_prepared
+    from medical.ecg.push import identity_of, read_pruned
 
     set_threads(params.threads)
     settings = params.project
@@ -24,12 +25,16 @@ def main(params: Params, stage: Stage) -> None:
         branches,
         **settings.model_dump(include={"distinct", "l1", "l2", "classifier_l1", "iterations"}),
     )
+    facts = {"digest": prepared.facts["digest"]}
     if settings.prune:
-        network, report["not_pruned"] = prune(network, read_json(settings.prune)["prune"])
+        bad = read_pruned(settings.prune, network.prototypes)
+        network, report["not_pruned"] = prune(network, list(bad.values()))
+        left = {identity_of(one) for one in network.prototypes}
+        facts["pruned"] = [one for one in bad if one not in left]  # the next review goes on from here
         report["fusion"] = fuse(
             network, prepared, l1=settings.l1, l2=settings.l2, iterations=settings.iterations
         )
-    save_network(network, stage.outputs / "model", facts={"digest": prepared.facts["digest"]})
+    save_network(network, stage.outputs / "model", facts=facts)
     write_json(stage.outputs / "projection.json", report)
 
 

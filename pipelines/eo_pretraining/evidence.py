@@ -56,6 +56,8 @@ def compare(request: Request[Params]) -> None:
         settings={
             "pretrain": settings,
             "architectures": architectures,
+            "backbone": comparison.backbone,
+            "product": comparison.product,
             "start_steps": evidence.start_steps,
             "shares": params.evaluate.shares,
             "draws": evidence.draws,

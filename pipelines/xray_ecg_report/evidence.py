@@ -92,6 +92,8 @@ def compare(request: Request[Params]) -> None:
             "objective": params.objective,
             "prompts": prompts,
             "data": facts["data_digest"],
+            "prepare": params.prepare,
+            "reading": data.model_dump(include={"uncertain", "mask_same_text", "bits", "fractions"}),
         },
         source=source,
         primary="auroc_joint" if source == "demo" else "r@5",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,6 +133,92 @@ def test_tag_find_and_timeline_on_the_command_line(recordings, model_folder, tmp
     assert rows_of(tmp_path / "timeline.csv")[0]["file"] == "a.wav"
     assert (tmp_path / "a.wav.timeline.png").read_bytes().startswith(b"\x89PNG")
     assert "<table>" in (tmp_path / "a.wav.timeline.html").read_text()
+
+
+def test_a_search_reads_again_only_what_changed(untrained, store, tmp_path, monkeypatch):
+    from audio_language import collection
+
+    folder = tmp_path / "sounds"
+    (folder / "more").mkdir(parents=True)
+    for number, name in enumerate(("a.wav", "b.wav", "more/c.wav")):
+        soundfile.write(folder / name, store[5 * number], store.rate)
+    (folder / "bad.wav").write_bytes(b"no sound")
+    untrained.save(tmp_path / "model")
+    read: list[str] = []
+    embed = collection._embed
+    monkeypatch.setattr(
+        collection,
+        "_embed",
+        lambda model, path, name, *rest: read.append(name) or embed(model, path, name, *rest),
+    )
+
+    def search():
+        read.clear()
+        arguments = ["--in", str(folder), "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out")]
+        done = RUN.invoke(app, ["find-sound", "a dog", *arguments])
+        assert done.exit_code == 0, done.output
+        listed = {
+            row["file"] for row in rows_of(tmp_path / "out" / "report.csv") if row["level"] == "quarantined"
+        }
+        return (
+            list(read),
+            {row["file"] for row in rows_of(tmp_path / "out" / "retrieval.csv")},
+            listed,
+            done.output,
+        )
+
+    everything = {"a.wav", "b.wav", "more/c.wav"}
+    assert search()[:3] == (["a.wav", "b.wav", "bad.wav", "more/c.wav"], everything, {"bad.wav"})
+    assert search()[:3] == ([], everything, {"bad.wav"})
+    soundfile.write(folder / "new.wav", store[15], store.rate)
+    soundfile.write(folder / "b.wav", np.tile(store[20], 2), store.rate)  # another sound under an old name
+    (folder / "worse.wav").write_bytes(b"no sound either")
+    (folder / "a.wav").unlink()
+    again, found, listed, output = search()
+    assert again == ["b.wav", "new.wav", "worse.wav"]
+    assert found == {"b.wav", "more/c.wav", "new.wav"}
+    assert listed == {"bad.wav", "worse.wav"}
+    assert "2 file(s) newly embedded, 1 used again" in output
+    kept, fresh = (
+        load_collection(tmp_path / "out" / "embeddings"),
+        embed_folder(untrained, folder, Quarantine()),
+    )
+    assert kept.files == fresh.files
+    assert kept.seen == fresh.seen
+    np.testing.assert_allclose(kept.rows, fresh.rows, atol=1e-6)
+    soundfile.write(folder / "bad.wav", store[0], store.rate)  # mended
+    assert search()[:3] == (["bad.wav"], {"b.wav", "bad.wav", "more/c.wav", "new.wav"}, {"worse.wav"})
+    (folder / "new.wav").unlink()
+    assert search()[:2] == ([], {"b.wav", "bad.wav", "more/c.wav"})
+    assert "new.wav" not in load_collection(tmp_path / "out" / "embeddings").files
+
+
+def test_embeddings_of_another_model_folder_or_older_layout_are_not_used(untrained, store, tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "a.wav", store[0], store.rate)
+    found = embed_folder(untrained, tmp_path / "one", Quarantine())
+    for kept, fresh in (
+        (found, 0),
+        (replace(found, digest="another"), 1),
+        (replace(found, root=tmp_path / "other"), 1),
+        (replace(found, seen={}), 1),
+    ):
+        assert embed_folder(untrained, tmp_path / "one", Quarantine(), kept=kept).fresh == fresh
+
+
+def test_timelines_of_equal_names_in_two_folders_stay_apart(store, model_folder, tmp_path):
+    for number, site in enumerate(("site1", "site2")):
+        (tmp_path / "in" / site).mkdir(parents=True)
+        soundfile.write(tmp_path / "in" / site / "x.wav", np.tile(store[5 * number], 2 + number), store.rate)
+    out = tmp_path / "out"
+    arguments = ["--threshold", "0.01", "--model", str(model_folder), "--out", str(out)]
+    done = RUN.invoke(app, ["timeline", str(tmp_path / "in"), *arguments])
+    assert done.exit_code == 0, done.output
+    assert {row["file"] for row in rows_of(out / "timeline.csv")} == {"site1/x.wav", "site2/x.wav"}
+    for site in ("site1", "site2"):
+        assert (out / site / "x.wav.timeline.png").is_file()
+        assert f"<h1>{site}/x.wav</h1>" in (out / site / "x.wav.timeline.html").read_text()
 
 
 def test_a_mistake_on_the_command_line_is_a_sentence(recordings, model_folder, tmp_path):

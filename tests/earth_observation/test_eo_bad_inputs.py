@@ -12,7 +12,7 @@ from affine import Affine
 from eo_rasters import FRACTIONS, write_raster
 
 from core.data.checks import Quarantine
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 from earth_observation.bands import S2_BANDS, SENSORS
 from earth_observation.data.checks import Limits, check_band, check_geometry, estimated_shift
 from earth_observation.data.items import Item, Layout
@@ -186,6 +186,22 @@ def test_reflectance_and_the_offset_of_new_baselines_are_found_out():
     assert "already without offset" in harmonised.note
     old = "S2A_MSIL1C_20190301T100000_N0207_R022_T32UQD.SAFE/B02.jp2"
     assert rule(x, old).rule == "dn"
+
+
+@pytest.mark.parametrize(
+    ("sensor", "rule"), [("s2", "Reflectance"), ("s2", "db"), ("s1", "dn"), ("rgb", "power")]
+)
+def test_a_scale_that_is_misspelt_or_of_another_sensor_is_refused(sensor, rule):
+    kind = {"s2": S2, "s1": S1, "rgb": SENSORS["rgb"]}[sensor]
+    x = np.full((len(kind.bands), 4, 4), 0.1, dtype=np.float32)
+    with pytest.raises(ConfigError, match=rf"scale of a: saw '{rule}', expected one of auto, {kind.unit}"):
+        choose_scale(x, np.ones((4, 4), dtype=bool), kind, rule, where="a")
+
+
+def test_a_wrong_scale_of_the_settings_is_said_once(tmp_path):
+    optical = stack(tmp_path / "s2.tif", scene())
+    with pytest.raises(ConfigError, match=r"data\.scale\.s2: saw 'power'"):
+        look({"s2": optical}, tmp_path, scale={"s2": "power"})
 
 
 def test_linear_radar_is_asked_about_not_guessed(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from eo_rasters import write_raster
 from core.errors import ConfigError, DataError
 from core.learning.determinism import seed_everything
 from core.learning.fit import fit
+from core.tracking.model_folder import write_model
 from earth_observation.cli import landslides
 from earth_observation.data.opened import RasterError
 from earth_observation.hpcl import choose_anchors, hpcl_loss, hyper_pixels
@@ -22,6 +24,7 @@ from earth_observation.landslide.compare import main as compare
 from earth_observation.landslide.demo import draw_landslides, write_landslides
 from earth_observation.landslide.ground import cut_ground, default_files, landslide_batch, read_ground
 from earth_observation.landslide.net import KeyQueue, TwoSourceNet
+from earth_observation.landslide.recipe import FORMAT, WIDTHS, learn_and_map
 from earth_observation.landslide.score import score_landslides
 from earth_observation.learn.landslide import HyperPixelTraining
 from earth_observation.metrics import object_scores
@@ -150,6 +153,56 @@ def test_the_recipe_goes_from_files_to_metrics_and_maps(ground_files, tmp_path):
     assert sum(one["properties"]["area_m2"] for one in traced["features"]) == pytest.approx(area)
     with pytest.raises(ConfigError, match="--labels"):
         landslides(picture, dem, out=tmp_path / "c")
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def model(tmp_path):
+    """The folder `out/model` of an untrained net, with a map beside it as `kindred landslides` leaves it."""
+    (tmp_path / "out" / "model").mkdir(parents=True)
+    net = TwoSourceNet(widths=WIDTHS, width=16)
+    write_model(
+        tmp_path / "out" / "model", FORMAT, net.state_dict(), width=16, tile=16, white=255.0, metres=5.0
+    )
+    (tmp_path / "out" / "landslides.png").write_bytes(b"an old map")
+    return tmp_path / "out" / "model"
+
+
+def test_mapping_never_deletes_the_model_or_what_is_not_its_own(ground_files, model, tmp_path):
+    picture, dem, _ = ground_files
+    out = model.parent
+    before = contents(out)
+    for wrong in (out, model, tmp_path, out / ".." / "out"):
+        with pytest.raises(ConfigError, match="would be replaced"):
+            landslides(picture, dem, model=model, out=wrong, threads=1)
+    own = tmp_path / "own"
+    (own / "maps").mkdir(parents=True)
+    (own / "maps" / "field notes.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="field notes"):
+        landslides(picture, dem, model=model, out=own, threads=1)
+    with pytest.raises(ConfigError, match="a file"):
+        landslides(picture, dem, model=model, out=own / "maps" / "field notes.txt", threads=1)
+    assert (own / "maps" / "field notes.txt").read_text() == "years of work"
+    assert contents(out) == before
+    for _ in range(2):  # its own maps are replaced, with what QGIS put beside them
+        landslides(picture, dem, model=model, out=tmp_path / "maps", threads=1)
+        (tmp_path / "maps" / "landslide_mask.tif.aux.xml").write_text("<PAMDataset/>")
+    assert (tmp_path / "maps" / "landslide_mask.tif").is_file()
+
+
+def test_training_never_deletes_its_inputs(ground_files, tmp_path):
+    folder = tmp_path / "landslides"
+    folder.mkdir()
+    files = [Path(shutil.copy(file, folder)) for file in ground_files]
+    before = contents(folder)
+    with pytest.raises(ConfigError, match=r"picture\.tif"):
+        landslides(files[0], files[1], labels=files[2], out=folder, tile=16, steps=1, threads=1)
+    with pytest.raises(ConfigError, match=r"picture\.tif"):
+        learn_and_map(read_ground(*files), folder, tile=16, steps=1)
+    assert contents(folder) == before
 
 
 def test_polygons_teach_as_the_raster_does(ground_files, tmp_path):

@@ -133,7 +133,7 @@ def test_bigearthnet_v2_finds_folders_from_ids_and_radar_in_vv_vh_order(tmp_path
     tile, folder = patch.rsplit("_", 2)[0], radar.rsplit("_", 3)[0]
     for band in ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"):
         write_raster(tmp_path / "BigEarthNet-S2" / tile / patch / f"{patch}_{band}.tif", numbers(12))
-    for band, level in (("VH", -20.4), ("VV", -12.6)):
+    for band, level in (("VH", -20.1), ("VV", -12.9)):
         data = (level + RNG.normal(size=(12, 12))).astype(np.float32)
         write_raster(tmp_path / "BigEarthNet-S1" / folder / radar / f"{radar}_{band}.tif", data)
     codes = np.full((12, 12), 312, dtype=np.uint16)
@@ -190,6 +190,14 @@ def test_own_scenes_as_file_folder_safe_product_and_stac_item(tmp_path):
         (tmp_path / "bad.json").write_text(json.dumps({"assets": {"B2": {"href": href}}}))
         with pytest.raises(DataError, match=words):
             scene_files(tmp_path / "bad.json", SENSORS["s2_l2a"], tmp_path)
+
+
+def test_a_season_in_words_is_named_by_row(tmp_path):
+    write_raster(tmp_path / "a.tif", np.stack([numbers(12)] * 13), descriptions=S2_BANDS)
+    rows = ["id,path,group,split,season", "a,a.tif,p,train,1", "b,a.tif,q,test,summer"]
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match=r"m\.csv row 3: season: saw 'summer', expected 0, 1, 2"):
+        read_own(tmp_path, tmp_path / "m.csv", sensor="s2_l1c", fractions=FRACTIONS)
 
 
 def test_radar_scales_and_the_offset_keep_their_own_zero():

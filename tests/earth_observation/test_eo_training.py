@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from core.errors import CheckpointError, ConfigError
 from core.learning.determinism import seed_everything
 from core.learning.fit import fit
-from earth_observation.ablation import ARMS, Comparison
+from earth_observation.ablation import ARMS, STARTED, Comparison, comparisons
 from earth_observation.augment import Augment, gaussian_blur
 from earth_observation.bands import SENSORS
 from earth_observation.evaluate import embed, linear_probes, neighbour_probe
@@ -267,6 +267,11 @@ def test_the_comparison_leaves_out_what_would_read_the_answers(store, monkeypatc
     options = {"architectures": {"resnet": RESNET, "vit": VIT}, "product": "s2", "shares": [0.5, 1.0],
                "draws": 2, "start_steps": 1, "settings": {"crop": 24, "steps": 0}}  # fmt: skip
     assert set(Comparison(lambda seed: store, lambda: store, backbone="vit", **options).arms(0)) == set(ARMS)
+    radar = Comparison(
+        lambda seed: store, lambda: store, backbone="vit", **{**options, "product": "s1"}
+    ).arms(0)
+    assert set(radar) == set(ARMS) - {STARTED}  # radar has no red, green and blue to start from
+    assert not any(STARTED in pair for pair in comparisons(list(radar)))
     comparison = Comparison(lambda seed: store, lambda: store, backbone="resnet", **options)
     assert set(comparison.arms(0)) == {arm for arm in ARMS if "ResNet" not in arm}
     found = comparison.arms(0)["raw pixels"](0)

@@ -88,11 +88,14 @@ def label_values(table: pd.DataFrame, labels: Sequence[str], where: str) -> np.n
 
 
 def times(dates: pd.Series, clocks: pd.Series | None = None) -> pd.Series:
-    """Datetimes of text columns; NaT where empty or not a time. MIMIC-CXR's are YYYYMMDD and HHMMSS.fff."""
+    """Datetimes of text columns of public data sets; NaT where empty or not a time.
+
+    MIMIC-IV-ECG's are ISO 8601 in one column, MIMIC-CXR's YYYYMMDD and HHMMSS.fff in two.
+    """
     import pandas as pd
 
     if clocks is None:
-        return pd.to_datetime(dates, errors="coerce", format="mixed")
+        return pd.to_datetime(dates, errors="coerce", format="ISO8601")
     clock = clocks.str.split(".").str[0].str.zfill(6)
     return pd.to_datetime(dates + " " + clock, format="%Y%m%d %H%M%S", errors="coerce")
 

@@ -179,12 +179,13 @@ def _manifest(folder: Path, manifest: str | None, options: dict[str, Any], seed:
     table = FORM.read(manifest, root=folder, splits=tuple(FRACTIONS), fractions=FRACTIONS, seed=seed)
     table["code"] = _codes(table["label"].tolist())
     scan, base = Scan(), folder.resolve()
-    images: dict[str, list[Any]] = defaultdict(list)
+    images: dict[tuple[str, str], list[Any]] = defaultdict(list)
     dicom = {key: options[key] for key in ("fewest", "scheduler")}
     for row in table.itertuples():
         path = Path(row.path)
         if path.suffix.lower() in IMAGES:
-            images[str(getattr(row, "series", "") or row.group)].append(row)
+            # by patient too: a series may be named "1" for everyone
+            images[str(row.group), str(getattr(row, "series", ""))].append(row)
             continue
         if path.is_dir():
             found = scan_dicom(base, files_below(path), **dicom)
@@ -200,14 +201,14 @@ def _manifest(folder: Path, manifest: str | None, options: dict[str, Any], seed:
             for one in found.series
         ]
         scan.extend(found)
-    for name, rows in sorted(images.items()):
+    for (patient, name), rows in sorted(images.items()):
         scan.checked += len(rows)
-        scan.series.append(_image_series(name, rows, base))
+        scan.series.append(_image_series(f"{patient}/{name}" if name else patient, rows, base))
     return scan
 
 
-def _image_series(name: str, rows: Sequence[Any], base: Path) -> Series:
-    """Slices given as images, ordered by z_mm, else by slice, else by the numbers in their names."""
+def _image_series(uid: str, rows: Sequence[Any], base: Path) -> Series:
+    """Slices of one patient given as images, ordered by z_mm, else by slice, else by the numbers in their names."""
 
     def place(row: Any) -> float | None:
         for field in ("z_mm", "slice"):
@@ -226,7 +227,7 @@ def _image_series(name: str, rows: Sequence[Any], base: Path) -> Series:
             zip([float(p or 0.0) for p in places], rows), key=lambda pair: (pair[0], pair[1].path)
         )
     return Series(
-        name,
+        uid,
         str(rows[0].group),
         "image",
         tuple(Slice(Path(row.path).relative_to(base).as_posix(), 0, z) for z, row in placed),

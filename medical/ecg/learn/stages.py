@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.errors import ConfigError
 from core.learning.determinism import seed_everything
 from core.learning.fit import FitResult
 from medical.ecg.evaluate import macro_auroc
@@ -261,7 +262,19 @@ def prune(network: PrototypeNetwork, bad: Sequence[int]) -> tuple[PrototypeNetwo
     """A network without some prototypes (numbers over all branches); its fusion layer must be fitted again.
 
     A label keeps at least its best-used prototype: what cannot be removed is returned as sentences.
+
+    Raises:
+        ConfigError: a number that no prototype has.
     """
+    total = sum(place.stop - place.start for place in network.places().values())
+    unknown = [number for number in bad if not 0 <= number < total]
+    if unknown:
+        raise ConfigError(
+            "prototypes to prune",
+            seen=unknown,
+            expected=f"numbers from 0 to {total - 1}",
+            remedy="review this model again",
+        )
     branches, kept_facts, problems = {}, [], []
     for name, place in network.places().items():
         old: Any = network.branches[name]

@@ -8,6 +8,7 @@ from scipy.stats import ttest_rel
 
 from core.errors import ConfigError, DataError
 from core.evaluation.evidence import evidence_table, paired_interval, run_evidence
+from core.report.evidence import read_evidence
 
 SEEDS = [0, 1, 2, 3, 4]
 
@@ -121,3 +122,28 @@ def test_wrong_plans_are_refused_before_anything_runs(options, told):
     with pytest.raises(ConfigError, match=told):
         evidence(calls, **options)
     assert calls == []
+
+
+def test_an_undefined_metric_is_said_and_left_out_of_the_differences(tmp_path):
+    def arm(gain: float):
+        return lambda seed: {
+            "auc": 0.5 + gain + 0.01 * seed,
+            "shift": float("nan") if gain and seed == 2 else 1.0 * seed,
+            "gap": float("inf"),
+        }
+
+    told: list[str] = []
+    for _ in range(2):  # the second run reads what the first one kept
+        told.clear()
+        found = run_evidence(
+            "demo", "a beats b", {"a": arm(0.1), "b": arm(0.0)}, seeds=SEEDS, comparisons=[("a", "b")],
+            settings={}, primary="shift", say=told.append,
+        )  # fmt: skip
+        assert found["arms"]["a"]["shift"] == [0.0, 1.0, None, 3.0, 4.0]
+        assert list(found["differences"]["a-vs-b"]) == ["auc"]
+        assert "shift undefined" in next(line for line in told if line.startswith("seed 2  a"))
+        assert "| a vs b | shift | undefined | 2 | undefined | |" in told[-1]
+        assert "| a vs b | gap | undefined | undefined | undefined | |" in told[-1]
+    written = read_evidence(tmp_path / "reports/demo/evidence.json")
+    assert written.arms["b"]["gap"] == [None] * 5
+    assert (tmp_path / "reports/demo/evidence.png").stat().st_size > 5000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -127,3 +128,42 @@ def test_options_of_a_folder_are_refused_with_a_table(tmp_path):
     with pytest.raises(ConfigError, match="FIELD=VALUE"):
         _assignments(["top"])
     assert _assignments(["labels=a=b"]) == {"labels": "a=b"}
+
+
+def test_a_mended_file_of_a_table_makes_it_another_input(tmp_path):
+    (tmp_path / "a.wav").write_text("bad")
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("sound_file\na.wav\ngone.wav\n")
+    assert predict_file(Reader(), source, output, label="m") == (0, 2)
+    assert predict_file(Reader(), source, output, label="m") == (
+        0,
+        2,
+    )  # nothing changed: the rest is asked again
+    (tmp_path / "a.wav").write_text("good")
+    with pytest.raises(DataError, match=r"another input .*delete out\.jsonl, out\.jsonl\.errors\.jsonl, out"):
+        predict_file(Reader(), source, output, label="m")
+    assert predict_file(Reader(), source, tmp_path / "new.jsonl", label="m") == (1, 1)
+    (tmp_path / "gone.wav").write_text("found")
+    with pytest.raises(DataError, match="another input"):
+        predict_file(Reader(), source, tmp_path / "new.jsonl", label="m")
+
+
+@pytest.mark.parametrize("pattern", ["/x/*.wav", "**.wav"])
+def test_a_pattern_that_is_none_is_said(folder, pattern):
+    with pytest.raises(ConfigError, match=r"--pattern .*'\*\.wav'"):
+        predict_file(Reader(), folder, folder / "o.jsonl", label="m", column="sound", pattern=pattern)
+
+
+def test_names_that_are_no_utf8_and_no_path_are_recorded(tmp_path):
+    home = tmp_path / "sounds"
+    home.mkdir()
+    try:
+        Path(os.fsdecode(bytes(home) + b"/caf\xe9.wav")).write_text("A")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    output = tmp_path / "out.jsonl"
+    assert predict_file(Reader(), home, output, label="m", column="sound") == (1, 0)
+    assert lines(output)[0]["file"] == "caf\udce9.wav"
+    table = tmp_path / "in.jsonl"
+    table.write_text('{"sound_file": "a\\ud800.wav"}\n{"sound_file": "a\\u0000.wav"}\n')
+    assert predict_file(Reader(), table, tmp_path / "table.jsonl", label="m") == (0, 2)

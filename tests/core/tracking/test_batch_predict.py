@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.errors import DataError, ServingError
+from core.errors import ConfigError, DataError, ServingError
 from core.tracking.batch import predict_file
+from core.tracking.serving import Field, read_request
 
 
 class Doubler:
@@ -96,3 +97,81 @@ def test_unreadable_input_is_named(tmp_path, name, content, sentence):
     with pytest.raises(DataError, match=sentence):
         predict_file(Doubler(), tmp_path / name, tmp_path / "out.jsonl", label="m v1")
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_input_is_never_written_over(tmp_path):
+    source = tmp_path / "predictions.jsonl"
+    source.write_text('{"text": "a"}\n')
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(source)
+    errors = tmp_path / "a.jsonl.errors.jsonl"
+    errors.write_text('{"text": "b"}\n')
+    for given, output in ((source, source), (source, link), (errors, tmp_path / "a.jsonl")):
+        before = given.read_bytes()
+        with pytest.raises(ConfigError, match=r"would overwrite the input.*another output with -o"):
+            predict_file(Doubler(), given, output, label="m v1")
+        assert given.read_bytes() == before
+    assert not list(tmp_path.glob("*.state.json"))
+
+
+def test_a_file_that_no_call_has_begun_is_left_alone(tmp_path):
+    source, output = tmp_path / "in.jsonl", tmp_path / "notes.jsonl"
+    source.write_text('{"text": "a"}\n')
+    output.write_text("mine\n")
+    with pytest.raises(ConfigError, match=r"exists already.*5 bytes.*delete notes\.jsonl"):
+        predict_file(Doubler(), source, output, label="m v1")
+    assert output.read_text() == "mine\n"
+    with pytest.raises(ConfigError, match="a folder"):
+        predict_file(Doubler(), source, tmp_path, label="m v1")
+    output.write_text("")
+    assert predict_file(Doubler(), source, output, label="m v1") == (1, 0)
+    assert predict_file(Doubler(), source, output, label="m v1") == (1, 0)
+
+
+def test_refused_rows_are_asked_again_and_answers_are_not(tmp_path):
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"text": "a"}\n{"text": "bad"}\n')
+    assert predict_file(Doubler(), source, output, label="m v1") == (1, 1)
+    kinder = Doubler()
+    kinder.predict = lambda frame: list(frame["text"])
+    assert predict_file(kinder, source, output, label="m v1") == (2, 0)
+    assert [row["row"] for row in lines(output)] == [0, 1]
+    assert not (tmp_path / "out.jsonl.errors.jsonl").exists()
+
+
+def test_an_empty_cell_is_an_absent_value_of_every_type(tmp_path):
+    class Served(Doubler):
+        def predict(self, frame):
+            fields = [
+                Field("text", "text", required=False, default="none"),
+                Field("times", "integer", False, 1),
+            ]
+            return [row["text"] * row["times"] for row in read_request(frame, fields)]
+
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("text,times\n,2\nb,2\n,\n")
+    assert predict_file(Served(), source, output, label="m v1") == (3, 0)
+    # A whole number is given in all rows of a batch or in none, so that here each row went alone.
+    assert [row["prediction"] for row in lines(output)] == ["nonenone", "bb", "none"]
+
+
+def test_long_cells_are_read_and_endless_ones_are_refused_by_line(tmp_path, monkeypatch):
+    source = tmp_path / "in.csv"
+    source.write_text("text,times\nshort,1\n" + "x" * 300_000 + ",1\n")
+    assert predict_file(Doubler(), source, tmp_path / "out.jsonl", label="m v1") == (2, 0)
+    assert len(lines(tmp_path / "out.jsonl")[1]["prediction"]) == 300_000
+    monkeypatch.setattr("core.tracking.inputs.CELL_LIMIT", 1000)
+    with pytest.raises(DataError, match=r"in\.csv after line 2.*field larger.*FIELD_file"):
+        predict_file(Doubler(), source, tmp_path / "other.jsonl", label="m v1")
+    assert not (tmp_path / "other.jsonl").exists()
+
+
+def test_half_a_surrogate_pair_is_recorded(tmp_path):
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(
+        '{"text": "a\\ud800ä"}\n{"text": "b"}\n{"text": "bad", "times": "\\udcff"}\n', encoding="utf-8"
+    )
+    assert predict_file(Doubler(), source, output, label="m v1") == (1, 2)
+    assert [row["prediction"] for row in lines(output)] == ["b"]
+    errors = {row["row"]: row["input"] for row in lines(tmp_path / "out.jsonl.errors.jsonl")}
+    assert errors == {0: {"text": "a\ud800ä"}, 2: {"text": "bad", "times": "\udcff"}}

@@ -54,7 +54,7 @@ def test_models_and_predictions(repository, register_echo, monkeypatch):
     answers = [json.loads(line) for line in Path("answers.jsonl").read_text().splitlines()]
     assert answers == [{"row": 0, "prediction": {"text": "abab", "weight": 2.0}}]
     errors = Path("answers.jsonl.errors.jsonl").read_text()
-    assert "text in row 2 is empty" in errors
+    assert "text in row 2 is missing" in errors
     assert "a bug with a secret" in errors
     monkeypatch.setattr(sys, "argv", ["batch", *predict[4:5], "absent.csv", "out.jsonl"])
     assert batch.main() == 2

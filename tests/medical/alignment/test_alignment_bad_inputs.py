@@ -207,6 +207,72 @@ def test_own_data_with_gaps_bad_files_and_nothing_left(tmp_path):
         read_items("manifest", str(tmp_path), manifest=str(tmp_path / "manifest.csv"))
 
 
+def own_items(folder, text):
+    """What is read of a manifest with this text."""
+    (folder / "manifest.csv").write_text(text)
+    manifest = str(folder / "manifest.csv")
+    return read_items("manifest", str(folder), manifest=manifest, fractions={"train": 1.0})
+
+
+def dated(*rows):
+    """A manifest with a film, an ECG and their times in each row."""
+    return "\n".join(
+        ["subject_id,xray_path,xray_time,ecg_path,ecg_time,report_xray"]
+        + [f"p{n},a.png,{film},a.hea,{ecg},The lungs are clear." for n, (film, ecg) in enumerate(rows)]
+    )
+
+
+def test_times_of_own_data_that_are_not_iso_are_refused_with_row_column_and_remedy(tmp_path):
+    good = ("2024-03-12", "2024-03-12 14:05")
+    for bad in (
+        "12.03.2024",
+        "13.03.2024",
+        "03/12/2024",
+        "gestern",
+        "2024-13-01",
+        "2024-03-12+01:00",
+        "45363",
+    ):
+        for column, row in (("xray_time", (bad, "2024-03-12")), ("ecg_time", ("", bad))):
+            with pytest.raises(DataError) as caught:
+                own_items(tmp_path, dated(good, row, good))
+            for words in ("manifest.csv row 3", column, repr(bad), "2024-03-12 14:05"):
+                assert words in str(caught.value)
+    with pytest.raises(DataError, match=r"row 2 \(and 1 more\), column ecg_time"):
+        own_items(tmp_path, dated(("", "gestern"), good, ("", "heute")))
+    with pytest.raises(DataError, match=r"row 3, columns xray_time and ecg_time.*zone in both"):
+        own_items(tmp_path, dated(good, ("2024-03-12T08:00Z", "2024-03-12 08:00")))
+
+
+def test_times_of_own_data_decide_whether_film_and_ecg_belong_together(tmp_path):
+    near = [
+        ("2024-03-12", "2024-03-12 14:05"),
+        ("2024-03-12T08:00:00", "20240313"),
+        ("2024-03-12T23:00-05:00", "2024-03-14T03:00Z"),  # 23 hours apart
+        ("", "2024-03-12"),
+        ("2024-03-12", ""),
+    ]
+    far = [("2024-03-12", "2024-12-03"), ("2024-03-12T23:00Z", "2024-03-14T00:00Z")]
+    ecgs = own_items(tmp_path, dated(*near, *far)).table["ecg"].tolist()
+    assert [bool(ecg) for ecg in ecgs] == [True] * len(near) + [False] * len(far)
+
+
+def test_a_quoted_header_is_read_as_a_plain_one(tmp_path):
+    plain = "id,subject_id,xray_path,report_xray\nx1,p1,a.png,The lungs are clear.\nx2,p2,a.png,The heart is large.\n"
+    quoted = "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in plain.splitlines())
+    one, other = own_items(tmp_path, plain).table, own_items(tmp_path, quoted).table
+    assert other["id"].tolist() == ["x1", "x2"]
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_rows_without_ids_keep_the_numbers_of_the_file(tmp_path):
+    lines = dated(("2024-03-12", ""), ("2024-03-13", "")).split("\n")
+    gapped = "\n".join([lines[0], lines[1], "", ",,,,,", lines[2]])
+    assert own_items(tmp_path, gapped).table["id"].tolist() == ["row2", "row5"]
+    with pytest.raises(DataError, match="row 5, column xray_time"):
+        own_items(tmp_path, gapped.replace("2024-03-13", "13.03.2024"))
+
+
 def test_leads_in_another_order_are_the_same_recording(tmp_path):
     from medical.ecg.data.conform import conform
     from medical.ecg.data.recording import read_recording

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,12 @@ def test_the_commands_from_a_folder_to_an_answer(data, tmp_path):
     (answer,) = json.loads(said.output)
     assert answer["duplicate"]
     assert answer["distance"] <= 3
+    (tmp_path / "some").mkdir()
+    shutil.copy(data / removed["path"].iloc[0], tmp_path / "some")
+    (tmp_path / "some" / "broken.dcm").write_bytes(b"no DICOM")
+    said = runner.invoke(app, ["ct", "query", "--out", out, "--new", str(tmp_path / "some"), "--json"])
+    assert len(json.loads(said.stdout)) == 1, "a slice left out is not said among the JSON"
+    assert "broken.dcm: left out" in said.stderr
     noise = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "new.png")
     said = runner.invoke(app, ["ct", "query", "--out", out, "--new", str(tmp_path / "new.png")])

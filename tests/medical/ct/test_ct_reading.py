@@ -327,6 +327,28 @@ def test_own_data_by_manifest_of_folders_volumes_and_images(tmp_path, write_seri
     assert all(image.shape == (SIZE, SIZE) for image in series_images(tmp_path, rows, "chest"))
 
 
+def test_series_of_one_name_stay_apart_by_patient(tmp_path):
+    from PIL import Image
+
+    rows = ["id,path,group,split,series,slice"]
+    for patient, split in (("p1", "train"), ("p2", "test")):
+        for series in ("1", "2"):
+            for k in range(2):
+                name = f"{patient}_{series}_{k}"
+                Image.fromarray((anatomy(k) / 8 + 125).astype(np.uint8)).save(tmp_path / f"{name}.png")
+                rows.append(f"{name},{name}.png,{patient},{split},{series},{k}")
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    scan = read_source("manifest", tmp_path, manifest=str(tmp_path / "m.csv"))
+    assert {one.uid: (one.patient, one.split) for one in scan.series} == {
+        f"{patient}/{series}": (patient, split)
+        for patient, split in (("p1", "train"), ("p2", "test"))
+        for series in ("1", "2")
+    }
+    table = slice_table(scan.series)
+    assert all(path.startswith(patient) for path, patient in zip(table["path"], table["patient"]))
+    assert table["slice"].tolist() == [0, 1] * 4
+
+
 def test_autopet_and_covid_layouts(tmp_path, write_series):
     study = tmp_path / "pet" / "PETCT_0001" / "study"
     study.mkdir(parents=True)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import base64
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from core.errors import DataError
+from core.errors import ConfigError, DataError
+from medical.ecg.cli import explain_command, import_command
 from medical.ecg.data.leads import LEADS
 from medical.ecg.data.wfdb import write_wfdb
 from medical.ecg.explain import explain, occlude, occlusion_check
+from medical.ecg.learn.stages import prune
+from medical.ecg.model.folder import save_branch
+from medical.ecg.push import identity_of, read_pruned
 from medical.ecg.review import export_review, import_review, intraclass
+from medical.ecg.settings import Project
 from medical.ecg.windows import window_rows, window_summary
+from pipelines.ecg_prototypes.project import main as run_project
 
 
 def test_an_account_adds_up_and_is_plain_json(trained):
@@ -126,6 +133,139 @@ def test_wrong_ratings_name_the_row(exported, values, words):
     folder, prototypes = exported
     with pytest.raises(DataError, match=words):
         import_review([rate(folder, "ann", values)], prototypes, folder / "review.json")
+
+
+def test_a_table_saved_as_ansi_is_refused_in_a_sentence(exported):
+    folder, prototypes = exported
+    file = rate(folder, "ann", [("5", "4", "")] * 3)
+    file.write_bytes(file.read_text().replace("ann", "J\u00fcrgen").encode("cp1252"))
+    with pytest.raises(DataError, match=r"ann\.csv.*CSV UTF-8"):
+        import_review([file], prototypes, folder / "review.json")
+    with pytest.raises(DataError, match="CSV UTF-8"):
+        import_review([folder], prototypes, folder / "review.json")
+
+
+def test_an_export_replaces_nothing_but_an_untouched_export(exported, trained, tmp_path):
+    folder, prototypes = exported
+    signals = np.zeros((3, 12, 1000), dtype=np.float32) + np.sin(np.arange(1000))
+
+    def export(target):
+        export_review(target, prototypes, signals, 100.0)
+
+    export(folder)  # the table is still blank
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"notes\.txt"):
+        export(folder)
+    (folder / "notes.txt").unlink()
+    rate(folder, "ann", [("5", "4", "")] * 3).replace(folder / "ratings.csv")
+    filled = (folder / "ratings.csv").read_bytes()
+    for table in (filled, filled.replace(b",", b";"), filled.replace(b"ann", b"J\xfcrgen")):
+        (folder / "ratings.csv").write_bytes(table)
+        with pytest.raises(ConfigError, match="another folder"):
+            export(folder)
+        assert (folder / "ratings.csv").read_bytes() == table
+    own = tmp_path / "site"
+    own.mkdir()
+    (own / "index.html").write_text("<h1>Our ward</h1>")
+    with pytest.raises(ConfigError, match=r"index\.html"):
+        export(own)
+    with pytest.raises(ConfigError, match="a file"):
+        export(own / "index.html")
+    assert (own / "index.html").read_text() == "<h1>Our ward</h1>"
+
+
+def test_ratings_of_another_model_are_refused(exported, trained):
+    folder, prototypes = exported
+    file = rate(folder, "ann", [("5", "4", ""), ("", "", ""), ("1", "1", "x")])
+    for other in (
+        [prototypes[0], prototypes[2], prototypes[1]],
+        [prototypes[0] | {"start": 7}, *prototypes[1:]],
+        [*prototypes[:2], prototypes[2] | {"ecg_id": "another"}],
+    ):
+        with pytest.raises(DataError, match=r"identity in .*ann\.csv row [24]"):
+            import_review([file], other, folder / "review.json")
+    assert not (folder / "review.json").exists()
+
+
+def summary(tmp_path, prototypes, bad, **options):
+    """The summary of a review that marks the prototypes of some numbers as bad."""
+    signals = np.zeros((len(prototypes), 12, 1000), dtype=np.float32) + np.sin(np.arange(1000))
+    folder = tmp_path / f"review{len(list(tmp_path.iterdir()))}"
+    export_review(folder, prototypes, signals, 100.0)
+    marks = [("3", "3", "x" if number in bad else "") for number in range(len(prototypes))]
+    import_review([rate(folder, "ann", marks)], prototypes, folder / "review.json", **options)
+    return folder / "review.json"
+
+
+def test_a_second_review_prunes_what_it_showed_and_keeps_out_what_the_first_did(
+    trained, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("medical.ecg.review.print_figure", lambda *_, **__: None)
+    whole = trained.network
+    labels = [one["classes"] for one in whole.prototypes]
+    several = [number for number, one in enumerate(labels) if labels.count(one) > 1]
+    first = several[0]
+    found = read_pruned(summary(tmp_path, whole.prototypes, [first]), whole.prototypes)
+    assert list(found.values()) == [first]
+    smaller, problems = prune(whole, list(found.values()))
+    assert not problems
+    assert len(smaller.prototypes) == len(whole.prototypes) - 1
+    shown = smaller.prototypes[-1]
+    file = summary(tmp_path, smaller.prototypes, [len(smaller.prototypes) - 1], pruned=list(found))
+    assert json.loads(file.read_text())["prune"] == [len(smaller.prototypes) - 1]
+    again = read_pruned(file, whole.prototypes)  # the stage begins with the whole projection again
+    assert sorted(again.values()) == [first, len(whole.prototypes) - 1]
+    assert identity_of(shown) in again
+
+
+def test_the_stage_prunes_and_a_review_of_its_model_goes_on_from_there(
+    trained, demo_root, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("medical.ecg.review.print_figure", lambda *_, **__: None)
+    home = tmp_path / "outputs"
+    for name, branch in trained.network.branches.items():
+        save_branch(branch, home / "branches" / name)
+    (home / "prepared").symlink_to(demo_root.parent / "prepared")
+
+    def project(file):
+        settings = Project(l1=[1e-3], iterations=5, prune=file and str(file))
+        run_project(SimpleNamespace(threads=None, project=settings), SimpleNamespace(outputs=home))
+        return json.loads((home / "model" / "prototypes.json").read_text())
+
+    whole = project(None)
+    labels = [one["classes"] for one in whole]
+    bad = next(number for number, one in enumerate(labels) if labels.count(one) > 1)
+    file = summary(tmp_path, whole, [bad])
+    left = project(file)
+    assert left == whole[:bad] + whole[bad + 1 :]
+    table = rate(file.parent, "bob", [("3", "3", "x" if n == bad else "") for n in range(len(whole))])
+    with pytest.raises(DataError, match="identity"):  # of the model before
+        import_command([table], model=home / "model", out=tmp_path / "second.json")
+    table = rate(summary(tmp_path, left, []).parent, "bob", [("3", "3", "")] * len(left))
+    import_command([table], model=home / "model", out=tmp_path / "second.json")
+    found = json.loads((tmp_path / "second.json").read_text())
+    assert found["prune"] == []
+    assert found["prune_identities"] == [identity_of(whole[bad])]
+    assert project(tmp_path / "second.json") == left
+
+
+def test_a_review_of_a_model_trained_since_is_refused(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("medical.ecg.review.print_figure", lambda *_, **__: None)
+    prototypes = trained.network.prototypes
+    file = summary(tmp_path, prototypes, [1])
+    moved = [prototypes[0], prototypes[1] | {"ecg_id": "another"}, *prototypes[2:]]
+    with pytest.raises(ConfigError, match=r"project\.prune .*review\.json: 1 of 1 .* remove project\.prune"):
+        read_pruned(file, moved)
+    assert list(read_pruned(file, [prototypes[0], *prototypes]).values()) == [2], "not by position"
+    file.write_text(json.dumps({"prune": [1]}))
+    with pytest.raises(ConfigError, match="prune_identities"):
+        read_pruned(file, prototypes)
+
+
+def test_recordings_of_one_name_are_not_written_over_each_other(tmp_path):
+    with pytest.raises(ConfigError, match=r"both would be written to rec\.json"):
+        explain_command([tmp_path / "a" / "rec.hea", tmp_path / "b" / "rec.hea"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_agreement_is_the_textbook_number():

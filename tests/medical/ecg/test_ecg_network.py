@@ -224,6 +224,11 @@ def test_pruning_takes_prototypes_out_and_keeps_one_of_each_label(trained):
     )
 
 
+def test_a_number_that_no_prototype_has_is_not_pruned_in_silence(trained):
+    with pytest.raises(ConfigError, match="prototypes to prune"):
+        prune(trained.network, [len(trained.network.prototypes)])
+
+
 def test_a_label_needs_a_prototype():
     with pytest.raises(ConfigError, match="prototypes of branch"):
         BranchConfig("rhythm", ("A",), (0,), 0)
